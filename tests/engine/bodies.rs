@@ -1,4 +1,4 @@
-//! Requests whose bodies are judged: what comes when, and what the host does not do as it should.
+//! Requests whose bodies are judged: the order of events, and hosts that misbehave.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub fn with_rules(mut configuration: Value) -> Value {
     configuration
 }
 
-/// A VM with these rules, and tokens of which each serves once.
+/// A VM with these rules, for a provider of single-use tokens.
 pub fn guarded(key: &SigningKey) -> Vm {
     start(&with_rules(single_use(key)), &SharedData::default())
 }
@@ -45,7 +45,7 @@ pub fn open(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
     ])
 }
 
-/// Sends the head of a request whose body is to be judged, and which is held back with it.
+/// Sends the head of a request whose body is judged: the head is held back until then.
 #[track_caller]
 pub fn open_held(vm: &Vm, token: &str) -> u32 {
     let (id, outcome) = open(vm, "/mcp", token);
@@ -78,7 +78,7 @@ fn nothing_of_a_body_is_forwarded_before_all_of_it_was_judged() {
                 assert_forwarded(&vm.outcome(id));
             } else {
                 assert_refused(&vm.outcome(id), 403, "access_denied");
-                // Even if the host asked again.
+                // Even if the host delivered it again.
                 assert_eq!(vm.send_body(id, b"", true), b"");
                 assert_eq!(vm.send_trailers(id), b"");
             }
@@ -133,7 +133,7 @@ fn a_body_that_is_too_large_is_refused_immediately_and_not_read() {
 }
 
 #[test]
-fn nothing_is_forwarded_of_a_body_that_the_host_shows_only_in_part() {
+fn a_body_that_the_host_delivers_only_in_part_is_not_forwarded() {
     let key = key("one");
     for most in [0, 1, ALLOWED.len() - 1] {
         let vm = guarded(&key);
@@ -146,14 +146,14 @@ fn nothing_is_forwarded_of_a_body_that_the_host_shows_only_in_part() {
 }
 
 #[test]
-fn a_client_that_hangs_up_during_its_body_spends_nothing() {
+fn a_client_that_disconnects_before_the_end_of_its_body_spends_no_token() {
     let key = key("one");
     let vm = guarded(&key);
     let token = token_with(&key, ISSUER, "1");
     let gone = open_held(&vm, &token);
     assert_eq!(vm.send_body(gone, b"{", false), b"");
     vm.close(gone);
-    // Neither does a refusal.
+    // A refused request does not spend the token either.
     let refused = open_held(&vm, &token);
     vm.send_body(refused, FORBIDDEN, true);
     assert_refused(&vm.outcome(refused), 403, "access_denied");
@@ -164,7 +164,7 @@ fn a_client_that_hangs_up_during_its_body_spends_nothing() {
     assert_refused(&vm.outcome(late), 401, "jti_replayed");
 }
 
-/// Otherwise a client that withholds bodies could get responses to their heads repeatedly.
+/// Otherwise a client that withholds bodies could get several responses to one token's heads.
 #[test]
 fn a_spent_token_is_refused_at_the_head_and_a_head_spends_no_token() {
     let key = key("one");
@@ -198,7 +198,7 @@ fn a_head_is_refused_immediately_unless_some_message_could_pass() {
         ("the second rule", vec![rule(&["a"], "admin"), rule(&["b"], "caller")], "deny", true),
         ("the default", vec![rule(&["tools/call"], "admin")], "allow", true),
         (
-            "a rule behind one for all",
+            "a rule after one for all",
             vec![rule(&["a"], "admin"), rule(&[], "admin"), rule(&[], "caller")],
             "allow",
             false,
@@ -218,7 +218,7 @@ fn a_head_is_refused_immediately_unless_some_message_could_pass() {
     }
 }
 
-/// MCP has its messages in POSTs alone.
+/// MCP messages are in POSTs only.
 #[test]
 fn the_body_of_another_method_admits_no_request() {
     let key = key("one");
@@ -257,7 +257,7 @@ fn the_body_of_another_method_admits_no_request() {
 }
 
 #[test]
-fn content_of_a_type_that_is_not_read_is_refused_with_its_first_byte() {
+fn an_unsupported_content_type_is_refused_with_the_first_byte_of_the_body() {
     let key = key("one");
     let vm = guarded(&key);
     let open = |number: &str| {
@@ -280,13 +280,13 @@ fn content_of_a_type_that_is_not_read_is_refused_with_its_first_byte() {
 }
 
 #[test]
-fn a_token_that_expires_during_the_body_does_not_pass_and_is_not_spent_again() {
+fn a_token_that_expires_while_the_body_arrives_does_not_pass() {
     let key = key("one");
     let vm = guarded(&key);
     let token = token_with(&key, ISSUER, "1");
     let [first, second] = [open_held(&vm, &token), open_held(&vm, &token)];
     assert_eq!(vm.send_body(first, ALLOWED, true), ALLOWED);
-    // The store has forgotten it by then.
+    // By then the store has forgotten the token.
     vm.advance(Duration::from_secs(10_000));
     assert_eq!(vm.send_body(second, ALLOWED, true), b"");
     assert_refused(&vm.outcome(second), 401, "expired");
@@ -358,7 +358,7 @@ fn a_body_waits_while_a_fleet_spends_the_token() {
 }
 
 #[test]
-fn fields_that_contradict_the_body_get_the_error_that_clients_know() {
+fn header_fields_that_contradict_the_body_get_the_standard_error() {
     let key = key("one");
     for format in ["oauth", "json_rpc", "servicenow"] {
         let mut configuration = with_rules(single_use(&key));
@@ -400,7 +400,7 @@ fn trailers_carry_neither_identity_nor_credentials() {
 }
 
 #[test]
-fn a_request_whose_trailers_cannot_be_read_ends() {
+fn a_request_whose_trailers_cannot_be_read_is_aborted() {
     let key = key("one");
     let vm = guarded(&key);
     let id = open_held(&vm, &token_with(&key, ISSUER, "unreadable trailers"));
@@ -410,7 +410,7 @@ fn a_request_whose_trailers_cannot_be_read_ends() {
     assert_broken_off(&vm, id);
 }
 
-/// The tokens are kept to judge them again.
+/// The tokens are kept, to judge them again.
 #[test]
 fn no_more_requests_are_held_than_there_is_room_for_their_tokens() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
@@ -423,7 +423,7 @@ fn no_more_requests_are_held_than_there_is_room_for_their_tokens() {
     let held: Vec<u32> = (0..places).map(|_| open_held(&vm, &token)).collect();
     let (_, outcome) = open(&vm, "/mcp", &token);
     assert_refused(&outcome, 503, "keys_unavailable");
-    // A client that disconnects or gets its response makes room.
+    // A client that disconnects or gets its response frees a place.
     vm.close(held[0]);
     let id = open_held(&vm, &token);
     for (id, body) in [(held[1], ALLOWED), (held[2], FORBIDDEN)] {

@@ -34,7 +34,7 @@ fn a_callout_that_the_host_refuses_ends_the_wait_and_frees_the_lease() {
 }
 
 #[test]
-fn a_response_that_is_not_the_document_fails_with_the_cause() {
+fn a_response_that_is_not_a_metadata_document_fails_with_the_cause() {
     let other_issuer =
         json!({"issuer": format!("{ISSUER}/"), "jwks_uri": format!("{ISSUER}/jwks")});
     let plain_http = json!({"issuer": ISSUER, "jwks_uri": "http://id.example.com/jwks"});
@@ -94,12 +94,12 @@ fn the_header_fields_of_a_failed_response_explain_the_failure() {
         ("308", [("location", &*longest)], "{}", &*format!("a redirect to {:?}", &longest[..240])),
         ("302", [("location", "\u{0}")], "", "status 302"),
         ("302", [("x", "y")], "moved", "has status 302 and says \"moved\""),
-        // Where it leads is asked of redirects alone.
+        // Only a redirect's `location` is logged.
         ("404", [("location", location)], "gone", "has status 404 and says \"gone\""),
         ("200", [("content-encoding", "gzip")], "\u{1f}", "compressed (content-encoding \"gzip\")"),
         ("200", [("content-encoding", "br\u{7}")], "", "it is empty"),
         ("200", [("content-encoding", "br\u{7}")], "x", "(content-encoding \"br\\u{7}\")"),
-        // A declared compression of a body that is not compressed is ignored.
+        // A declared compression of an uncompressed body is ignored.
         ("200", [("content-encoding", "gzip")], "{}", "it is an empty object, without `issuer`"),
         ("200", [("x", "y")], "\u{1f}", "begins with \"\\u{1f}\""),
     ] {
@@ -156,7 +156,7 @@ fn retries_back_off_and_stay_below_five_seconds_while_there_are_no_keys() {
 }
 
 #[test]
-fn an_unknown_kid_is_not_blamed_on_the_client_while_the_source_fails() {
+fn an_unknown_kid_gets_503_while_the_source_fails() {
     let vm = start(&configuration(), &SharedData::default());
     let held = key("held");
     fetch(&vm, &[&held]);
@@ -167,7 +167,7 @@ fn an_unknown_kid_is_not_blamed_on_the_client_while_the_source_fails() {
     assert_accepted(&vm, &token(&held));
 }
 
-/// A worker that reads the metadata next, for the second time: its key set has failed.
+/// A worker that is about to fetch the metadata document again, because the key set has failed.
 fn about_to_rediscover(key: &SigningKey) -> Vm {
     let mut document = configuration();
     document["keys"] = json!({"max_age": "2s"});
@@ -199,7 +199,7 @@ fn a_key_set_whose_metadata_became_unreadable_is_fetched_from_the_known_url() {
         let vm = about_to_rediscover(&old);
         let metadata = vm.call();
         assert_eq!(metadata.path(), "/.well-known/openid-configuration");
-        // If it hangs, there is time left for the key set.
+        // If the metadata document hangs, there is time left for the key set.
         assert_eq!(metadata.timeout, Duration::from_millis(2500));
         fail(&vm, &metadata);
         respond_with_key_set(&vm, &vm.call(), &[&new]);
@@ -209,7 +209,7 @@ fn a_key_set_whose_metadata_became_unreadable_is_fetched_from_the_known_url() {
 }
 
 #[test]
-fn changed_metadata_is_not_ignored() {
+fn changed_metadata_with_another_issuer_stops_the_fetch() {
     let vm = about_to_rediscover(&key("old"));
     vm.respond(&vm.call(), "200", &[], br#"{"issuer": "https://x.example", "jwks_uri": "x"}"#);
     assert!(vm.calls().is_empty());

@@ -19,7 +19,7 @@ fn start_both() -> (SharedData, Vm, Vm) {
     (shared, fetcher, worker)
 }
 
-/// Hands on what requests wait for, as a host does.
+/// Passes the demands of requests to the fetching engine, as a host does.
 fn hand_on(worker: &Vm, fetcher: &Vm) -> usize {
     let demands = worker.take_demands();
     demands.iter().for_each(|demand| fetcher.fetch_keys(*demand));
@@ -43,7 +43,7 @@ fn requests_wait_for_keys_that_the_other_engine_fetches() {
 }
 
 #[test]
-fn a_request_that_waits_needs_no_tick_before_its_deadline_but_one_a_second() {
+fn a_waiting_request_needs_one_tick_a_second_until_its_deadline() {
     let (_, _, worker) = start_both();
     let (id, outcome) = request(&worker, &token(&key("one")));
     assert_paused(&outcome);
@@ -62,7 +62,7 @@ fn a_request_that_waits_needs_no_tick_before_its_deadline_but_one_a_second() {
 }
 
 #[test]
-fn an_unknown_key_is_fetched_by_the_other_engine_once_for_all_requests_that_wait() {
+fn the_other_engine_fetches_an_unknown_key_once_for_all_waiting_requests() {
     let (_, fetcher, worker) = start_both();
     let (old, new) = (key("old"), key("new"));
     fetch(&fetcher, &[&old]);
@@ -82,7 +82,7 @@ fn an_unknown_key_is_fetched_by_the_other_engine_once_for_all_requests_that_wait
 }
 
 #[test]
-fn a_demand_that_came_to_nothing_is_handed_on_again_after_a_second() {
+fn an_unfulfilled_demand_is_repeated_after_a_second() {
     let (_, fetcher, worker) = start_both();
     let (id, outcome) = request(&worker, &token(&key("one")));
     assert_paused(&outcome);
@@ -114,7 +114,7 @@ fn shared_data_is_read_only_after_an_announcement() {
     fetcher.advance(Duration::from_secs(600));
     fetcher.tick();
     respond_with_key_set(&fetcher, &fetcher.call(), &[&new]);
-    // The key is gone, and one more fetch may bring it back.
+    // The key was withdrawn, and one more fetch may bring it back.
     assert_paused(&request(&worker, &old_token).1);
     assert_accepted(&worker, &token(&new));
 }

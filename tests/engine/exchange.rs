@@ -1,4 +1,4 @@
-//! What both hosts of the tests have: callouts, responses, requests, and what became of them.
+//! Types that both test hosts use: callouts, responses, requests, and their outcomes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Call {
     }
 }
 
-/// A response of the plugin itself.
+/// A response that the plugin itself sent.
 #[derive(Clone, Debug)]
 pub struct LocalResponse {
     pub status: u32,
@@ -41,7 +41,7 @@ impl LocalResponse {
     }
 }
 
-/// What became of a request so far.
+/// The current state of a request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Forwarded(Fields),
@@ -49,24 +49,24 @@ pub enum Outcome {
     Refused(LocalResponse),
 }
 
-/// A request, as the host holds it.
+/// A request as the host holds it.
 #[derive(Default)]
 pub struct Stream {
     pub request: Fields,
     pub trailers: Fields,
     pub response: Option<LocalResponse>,
-    /// What access logs can print.
+    /// The filter state that access logs can print.
     pub filter_state: BTreeMap<String, String>,
     pub is_released: bool,
-    /// Of the body, what has come and is held.
+    /// The part of the body that has arrived and is held.
     pub held: Vec<u8>,
-    /// Of the body, what has gone on.
+    /// The part of the body that was forwarded.
     pub passed: Vec<u8>,
-    /// Of the body, what was received while the head was stopped and is not handed over before; and
-    /// whether that is its end.
+    /// The part of the body that was received while the head was stopped and is delivered only
+    /// after the head is forwarded, and whether it is the end of the body.
     pub unseen: Vec<u8>,
     pub unseen_end: bool,
-    /// Whether its head was stopped together with its body.
+    /// Whether the head was stopped together with its body.
     pub stops_with_body: bool,
 }
 
@@ -81,8 +81,8 @@ impl Stream {
         self.passed.append(&mut self.held);
     }
 
-    /// A part of the body arrives. Returns how much of the body is held; none if the part is not
-    /// handed over before the head goes on.
+    /// Receives a part of the body. Returns how many bytes of the body are held, or `None` if the
+    /// part is not delivered before the head is forwarded.
     pub fn receive(&mut self, part: &[u8], is_last: bool, is_early: bool) -> Option<usize> {
         if (!is_early || self.stops_with_body) && !self.is_released {
             self.unseen.extend_from_slice(part);
@@ -93,14 +93,15 @@ impl Stream {
         Some(self.held.len())
     }
 
-    /// What was received while the head was stopped, once that has gone on, and whether it is the
-    /// end of the body.
+    /// What was received while the head was stopped, once the head has been forwarded, and whether
+    /// it is the end of the body.
     pub fn take_unseen(&mut self) -> Option<(Vec<u8>, bool)> {
         let is_due = self.is_released && (self.unseen_end || !self.unseen.is_empty());
         is_due.then(|| (std::mem::take(&mut self.unseen), std::mem::take(&mut self.unseen_end)))
     }
 
-    /// Returns what of the body has gone on by now. A head that is held back goes on with the body.
+    /// Returns the part of the body forwarded so far. A head that was held back is forwarded with
+    /// the body.
     pub fn continue_body(&mut self, goes_on: bool) -> Vec<u8> {
         if goes_on {
             self.release();
@@ -117,7 +118,7 @@ impl Stream {
     pub fn outcome(&self) -> Outcome {
         match &self.response {
             Some(response) => {
-                assert_eq!(self.passed, b"", "a request was responded to and forwarded");
+                assert_eq!(self.passed, b"", "a request was both refused and forwarded");
                 Outcome::Refused(response.clone())
             }
             None if self.is_released => Outcome::Forwarded(self.request.clone()),
@@ -125,7 +126,7 @@ impl Stream {
         }
     }
 
-    /// What access logs can print: `name=value`.
+    /// The filter state that access logs can print, as `name=value`.
     pub fn filter_state(&self) -> Vec<String> {
         self.filter_state.iter().map(|(name, value)| format!("{name}={value}")).collect()
     }

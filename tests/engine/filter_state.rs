@@ -1,4 +1,4 @@
-//! The filter state for access logs of requests that were not decided at once.
+//! The filter state that access logs print, for requests that were not decided at once.
 
 use serde_json::json;
 
@@ -57,7 +57,7 @@ fn a_request_whose_body_is_judged_is_logged_with_its_user() {
     }
 }
 
-/// The token is spent last, so everything is known of a call with one that was spent.
+/// The token is spent last, so by then everything about the call is known.
 #[test]
 fn a_call_that_is_refused_for_its_spent_token_is_logged_with_its_tool() {
     let key = key("one");

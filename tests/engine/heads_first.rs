@@ -1,5 +1,5 @@
-//! Hosts that hand over the body of a request only after its head: whether the plugin finds that out,
-//! and is not made to believe it by clients that withhold their bodies.
+//! Hosts that deliver the body of a request only after its head was forwarded: the plugin detects
+//! them, and clients that withhold their bodies cannot make it believe that it has such a host.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::provider::{
 };
 use crate::replay::{single_use, token_with};
 
-/// Whether heads go on before their bodies by now.
+/// Whether the plugin now forwards heads before their bodies.
 fn goes_first(vm: &Vm, key: &SigningKey) -> bool {
     let (id, outcome) = open(vm, "/mcp", &token_with(key, ISSUER, &testkit::random_id()));
     let goes_first = matches!(outcome, Outcome::Forwarded(_));
@@ -23,7 +23,7 @@ fn goes_first(vm: &Vm, key: &SigningKey) -> bool {
 }
 
 #[test]
-fn after_a_body_is_not_delivered_its_head_and_later_heads_are_forwarded_first() {
+fn after_a_body_is_not_delivered_this_and_later_heads_are_forwarded_first() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -34,7 +34,7 @@ fn after_a_body_is_not_delivered_its_head_and_later_heads_are_forwarded_first() 
     });
     assert!(!goes_first(&vm, &key));
     assert_eq!(vm.tick_period(), Some(Duration::from_millis(20)));
-    // One head shows it, the others follow.
+    // The first head shows it; the others follow.
     vm.tick();
     vm.tick();
     assert_eq!(vm.passed(held[0]), ALLOWED);
@@ -43,7 +43,7 @@ fn after_a_body_is_not_delivered_its_head_and_later_heads_are_forwarded_first() 
     assert!(goes_first(&vm, &key));
     let warnings = log().into_iter().filter(|line| line.contains("withheld-bodies"));
     assert_eq!(warnings.count(), 1);
-    // The message is judged as before.
+    // The message is judged in the same way.
     for (body, passes) in [(ALLOWED, true), (FORBIDDEN, false)] {
         let (id, outcome) = open(&vm, "/mcp", &token_with(&key, ISSUER, &testkit::random_id()));
         assert_forwarded(&outcome);
@@ -71,7 +71,7 @@ fn a_body_withheld_while_its_request_waits_for_keys_counts_too() {
 }
 
 #[test]
-fn a_withheld_body_gets_no_head_forwarded_and_changes_nothing_for_others() {
+fn a_withheld_body_gets_no_head_forwarded_and_affects_no_other_request() {
     let key = key("one");
     for knows in [false, true] {
         let vm = {
@@ -92,10 +92,10 @@ fn a_withheld_body_gets_no_head_forwarded_and_changes_nothing_for_others() {
         vm.advance(Duration::from_secs(1));
         vm.tick();
         if knows {
-            // Envoy's own time-outs end it.
+            // Envoy's own time-outs end the request.
             assert_paused(&vm.outcome(id));
         } else {
-            // An empty body would be refused.
+            // The rules would refuse an empty body.
             assert_refused(&vm.outcome(id), 403, "access_denied");
         }
         let id = open_held(&vm, &token_with(&key, ISSUER, "second"));
@@ -116,7 +116,7 @@ fn a_request_whose_body_never_begins_is_judged_as_one_without_a_body() {
     vm.advance(Duration::from_secs(5));
     vm.tick();
     assert_forwarded(&vm.outcome(empty));
-    // Its token is spent, and no body may come after all.
+    // The token is spent, and a body that arrives later is refused.
     let (_, outcome) = open(&vm, "/mcp", &token_with(&key, ISSUER, "1"));
     assert_refused(&outcome, 401, "jti_replayed");
     assert_forwarded(&vm.outcome(slow));
@@ -126,9 +126,9 @@ fn a_request_whose_body_never_begins_is_judged_as_one_without_a_body() {
     assert!(!goes_first(&vm, &key));
 }
 
-/// A client that is slow, by whose word a body comes, is waited for.
+/// The client is slow, but its header says that a body follows, so it is waited for.
 #[test]
-fn a_request_that_announces_content_is_never_taken_for_one_without() {
+fn a_request_with_a_content_length_is_never_judged_as_one_without_a_body() {
     let key = key("one");
     let vm = guarded(&key);
     let authorization = format!("Bearer {}", token_with(&key, ISSUER, "1"));
@@ -146,9 +146,9 @@ fn a_request_that_announces_content_is_never_taken_for_one_without() {
     assert_eq!(vm.send_body(id, ALLOWED, true), ALLOWED);
 }
 
-/// Filters before the plugin may hold a body, or have held it before its head came.
+/// A filter before the plugin may hold a body, or may have held it before the head arrived.
 #[test]
-fn bytes_that_are_not_handed_over_once_the_head_has_gone_show_nothing() {
+fn bytes_that_another_filter_holds_do_not_show_a_late_body() {
     let key = key("one");
     let vm = guarded(&key);
     vm.receive_elsewhere(10);
@@ -166,7 +166,7 @@ fn bytes_that_are_not_handed_over_once_the_head_has_gone_show_nothing() {
 }
 
 #[test]
-fn a_head_that_proves_nothing_leaves_the_question_to_the_next_one() {
+fn after_an_inconclusive_head_the_next_one_is_tested() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -197,7 +197,7 @@ fn bytes_that_arrived_before_the_head_are_counted_too() {
 }
 
 #[test]
-fn a_host_that_does_not_report_what_it_received_is_not_waited_for_long() {
+fn a_host_that_does_not_report_received_bytes_is_detected_by_time() {
     let key = key("one");
     let vm = guarded(&key);
     vm.hand_over_late();
@@ -212,7 +212,7 @@ fn a_host_that_does_not_report_what_it_received_is_not_waited_for_long() {
     assert!(goes_first(&vm, &key));
 }
 
-/// What the head of a spent token got would be got again and again.
+/// Otherwise a spent token's head could get a response again and again.
 #[test]
 fn the_token_of_a_head_that_goes_first_is_looked_up_in_the_fleet_store() {
     let key = key("one");
@@ -252,7 +252,7 @@ fn the_token_of_a_head_that_goes_first_is_looked_up_in_the_fleet_store() {
             }
         }
     }
-    // No response at all.
+    // The store does not respond at all.
     let id = open_held(&vm, &token_with(&key, ISSUER, "late"));
     vm.advance(Duration::from_secs(5));
     vm.tick();

@@ -1,4 +1,4 @@
-//! Requests that are held for their bodies while what they were judged by changes.
+//! Requests held for their bodies while the keys, users or times they were judged by change.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn looking_up(key: &SigningKey) -> Vm {
     start(&configuration, &SharedData::default())
 }
 
-/// The directory is asked for Ada, and answers with this.
+/// Responds to the directory's look-up of Ada with this user.
 fn respond_with(vm: &Vm, user: &Value) {
     vm.tick();
     let list = json!({"totalResults": 1, "Resources": [user]});
@@ -40,7 +40,7 @@ fn hold(vm: &Vm, key: &SigningKey, user: &Value) -> u32 {
 }
 
 #[test]
-fn a_user_whose_result_expires_during_the_body_is_looked_up_again() {
+fn a_user_whose_cached_result_expires_while_the_body_arrives_is_looked_up_again() {
     let key = key("one");
     let active = json!({"userName": "ada"});
     let inactive = json!({"userName": "ada", "active": false});
@@ -67,7 +67,7 @@ fn a_user_whose_result_expires_during_the_body_is_looked_up_again() {
 }
 
 #[test]
-fn a_user_whose_result_is_still_valid_is_not_looked_up_again() {
+fn a_user_whose_cached_result_is_still_valid_is_not_looked_up_again() {
     let key = key("one");
     let vm = looking_up(&key);
     let id = hold(&vm, &key, &json!({"userName": "ada"}));
@@ -78,7 +78,7 @@ fn a_user_whose_result_is_still_valid_is_not_looked_up_again() {
 }
 
 #[test]
-fn the_forwarded_identity_still_holds_when_the_body_arrives_or_the_request_ends() {
+fn a_request_ends_if_its_forwarded_identity_changes_before_the_body_arrives() {
     let key = key("one");
     let role = |role: &str| json!({"userName": "ada", "roles": [{"value": role}]});
     for (after, is_same) in [(role("admin"), true), (role("none"), false)] {
@@ -110,7 +110,7 @@ fn no_message_passes_if_its_key_is_withdrawn_while_the_body_arrives() {
     fetch(&vm, &[&old]);
     let withdrawn = open_held(&vm, &token(&old));
     let stays = open_held(&vm, &token(&old));
-    // An unknown kid causes the fetch.
+    // An unknown `kid` causes the fetch.
     let (other, outcome) = open(&vm, "/mcp", &token(&new));
     assert_paused(&outcome);
     vm.tick();
@@ -118,7 +118,7 @@ fn no_message_passes_if_its_key_is_withdrawn_while_the_body_arrives() {
     assert_eq!(vm.send_body(withdrawn, ALLOWED, true), b"");
     assert_refused(&vm.outcome(withdrawn), 401, "unknown_kid");
     assert_eq!(vm.send_body(other, ALLOWED, true), ALLOWED);
-    // A set that has the key once more verifies the token once more.
+    // A key set that has the key again verifies the token again.
     vm.advance(Duration::from_secs(30));
     assert_eq!(vm.send_body(stays, ALLOWED, true), b"");
     assert_paused(&vm.outcome(stays));
@@ -129,7 +129,7 @@ fn no_message_passes_if_its_key_is_withdrawn_while_the_body_arrives() {
 }
 
 #[test]
-fn a_token_that_expires_during_the_body_does_not_pass() {
+fn a_token_that_has_expired_when_the_body_is_judged_does_not_pass() {
     let key = key("one");
     let vm = start(&with_rules(configuration()), &SharedData::default());
     fetch(&vm, &[&key]);

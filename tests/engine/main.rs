@@ -1,4 +1,4 @@
-//! The engine in a scripted host, with a simulated clock: what a real Envoy shows only by chance.
+//! The engine in a scripted host with a simulated clock: behaviour that depends on timing.
 #![allow(
     missing_docs,
     unreachable_pub,

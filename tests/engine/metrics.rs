@@ -43,7 +43,7 @@ fn requests_are_counted_by_provider_outcome_and_reason() {
             ("requests.provider.none.outcome.exempt.reason.none", 1),
             ("requests.provider.none.outcome.metadata.reason.none", 1),
             ("requests.provider.none.outcome.refused.reason.malformed_token", 2),
-            // Looked for were three good tokens, each a new one, and two others.
+            // The token cache was asked for three valid tokens, each new, and two others.
             ("token_cache.result.miss", 5),
         ])
     );
@@ -80,7 +80,7 @@ fn elements_of_a_key_set_that_are_not_keys_are_counted() {
     vm.respond(&vm.call(), "200", &[], keys.as_bytes());
     assert_eq!(vm.metrics()["mcp_auth_keys.provider.example"], 1);
     assert_eq!(vm.metrics()["mcp_auth_keys_dropped.provider.example"], 2);
-    // They are no reason to fetch again, nor does another good set keep the count.
+    // Such elements cause no further fetch, and a fetch of a good key set resets the count.
     vm.advance(Duration::from_secs(580));
     vm.tick();
     respond_with_key_set(&vm, &vm.call(), &[&key("newer")]);

@@ -1,4 +1,4 @@
-//! Tokens that name no key: up to eight keys are tried for each, so what that may cost is bounded.
+//! Tokens without `kid`: up to eight keys are tried for each, so the cost is bounded.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use crate::provider::{
     configuration, fetch, request, respond_with_key_set, start, token,
 };
 
-/// How often a worker looks at the requests that wait.
+/// How often a worker resumes waiting requests.
 const TICK: Duration = Duration::from_millis(20);
-/// Most keys that are tried for a token.
+/// The maximum of keys that are tried for a token.
 const TRIED: usize = 8;
-/// Most verifications by Envoy in one go, and what the last token may need more.
+/// The maximum of verifications by Envoy in one callback, and what the last token may need in
+/// addition.
 const BATCH: usize = 64 + TRIED - 1;
-/// What is verified in the sandbox.
-const DEAR: Algorithm = Algorithm::Ps256;
-/// Verifications by it that tokens without `kid` have saved, beyond one for each.
+/// An algorithm that is verified in the sandbox.
+const SANDBOXED: Algorithm = Algorithm::Ps256;
+/// The verifications in the sandbox that the budget has at the start, beyond one for each token.
 const SAVED: usize = 64;
 
 fn keys(algorithm: Algorithm, name: &str, count: usize) -> Vec<SigningKey> {
@@ -36,7 +37,7 @@ fn fetch_all(vm: &Vm, keys: &[SigningKey]) {
     fetch(vm, &keys.iter().collect::<Vec<_>>());
 }
 
-/// A provider whose keys stand in the configuration.
+/// A provider whose keys are in the configuration.
 fn with_keys(keys: &[SigningKey]) -> Value {
     let mut document = configuration();
     let provider = document["providers"][0].as_object_mut().unwrap();
@@ -46,7 +47,7 @@ fn with_keys(keys: &[SigningKey]) -> Value {
     document
 }
 
-/// Lets the worker look at those who wait once more.
+/// Advances to the next tick.
 fn tick(vm: &Vm) {
     vm.advance(TICK);
     vm.tick();
@@ -69,7 +70,7 @@ fn no_token_is_verified_again_during_a_slow_fetch() {
     }
     assert_eq!(vm.crypto_calls() - before, 101 * TRIED);
     forged.iter().for_each(|id| assert_paused(&vm.outcome(*id)));
-    // Others are served meanwhile.
+    // Other tokens are verified meanwhile.
     assert_accepted(&vm, &token(&old[0]));
 
     let before = vm.crypto_calls();
@@ -95,7 +96,7 @@ fn new_keys_are_tried_in_portions_however_many_tokens_wait() {
     let mut portions = 0;
     loop {
         let cost = vm.crypto_calls() - before;
-        assert!(cost <= BATCH, "{cost} verifications in one go");
+        assert!(cost <= BATCH, "{cost} verifications in one callback");
         portions += 1;
         if vm.tick_period() != Some(Duration::from_millis(1)) {
             break;
@@ -122,10 +123,10 @@ fn a_fetch_that_fails_ends_the_wait_without_another_verification() {
 }
 
 #[test]
-fn trying_eight_keys_in_the_sandbox_draws_on_the_budget() {
-    let keys = keys(DEAR, "key", TRIED);
+fn trying_eight_keys_in_the_sandbox_uses_the_budget() {
+    let keys = keys(SANDBOXED, "key", TRIED);
     let vm = start(&with_keys(&keys), &SharedData::default());
-    let forger = SigningKey::generate(DEAR, "forger");
+    let forger = SigningKey::generate(SANDBOXED, "forger");
     let at_once = SAVED / (TRIED - 1);
     for _ in 0..at_once {
         assert_refused(&request(&vm, &nameless(&forger)).1, 401, "bad_signature");
@@ -133,7 +134,7 @@ fn trying_eight_keys_in_the_sandbox_draws_on_the_budget() {
     let waiting: Vec<u32> = (0..20).map(|_| request(&vm, &nameless(&forger)).0).collect();
     waiting.iter().for_each(|id| assert_paused(&vm.outcome(*id)));
 
-    // A token that names a key, or is verified by the first one, needs no budget.
+    // A token with a `kid`, or one verified by the first key, needs no budget.
     keys.iter().for_each(|key| assert_accepted(&vm, &token(key)));
     assert_accepted(&vm, &nameless(&keys[0]));
     assert_refused(&request(&vm, &token(&forger.with_kid("key 0"))).1, 401, "bad_signature");
@@ -141,7 +142,7 @@ fn trying_eight_keys_in_the_sandbox_draws_on_the_budget() {
     let (good, outcome) = request(&vm, &nameless(&keys[TRIED - 1]));
     assert_paused(&outcome);
 
-    // Five more in each tick.
+    // Each tick allows five more verifications.
     let mut ticks = 0;
     while matches!(vm.outcome(good), crate::host::Outcome::Paused) {
         tick(&vm);
@@ -161,19 +162,19 @@ fn trying_eight_keys_in_the_sandbox_draws_on_the_budget() {
 }
 
 #[test]
-fn later_requests_are_not_judged_before_those_that_wait_for_their_turn() {
-    let keys = keys(DEAR, "key", TRIED);
+fn later_requests_do_not_overtake_those_that_wait_for_their_turn() {
+    let keys = keys(SANDBOXED, "key", TRIED);
     let vm = start(&with_keys(&keys), &SharedData::default());
-    let forger = SigningKey::generate(DEAR, "forger");
+    let forger = SigningKey::generate(SANDBOXED, "forger");
     for _ in 0..SAVED / (TRIED - 1) {
         assert_refused(&request(&vm, &nameless(&forger)).1, 401, "bad_signature");
     }
     let (good, outcome) = request(&vm, &nameless(&keys[TRIED - 1]));
     assert_paused(&outcome);
-    // Five keys in each tick; one is left to be tried.
+    // Five keys in each tick; one key is left.
     tick(&vm);
     assert_paused(&vm.outcome(good));
-    // There is enough for that by now, but not for who takes it first.
+    // By now the budget suffices for one request, and the one that waited must get it.
     vm.advance(TICK);
     assert_paused(&request(&vm, &nameless(&forger)).1);
     vm.tick();
@@ -181,10 +182,10 @@ fn later_requests_are_not_judged_before_those_that_wait_for_their_turn() {
 }
 
 #[test]
-fn a_token_that_waited_for_its_turn_is_remembered() {
-    let keys = keys(DEAR, "key", 2);
+fn a_token_that_waited_for_its_turn_is_cached() {
+    let keys = keys(SANDBOXED, "key", 2);
     let vm = start(&with_keys(&keys), &SharedData::default());
-    let forger = SigningKey::generate(DEAR, "forger");
+    let forger = SigningKey::generate(SANDBOXED, "forger");
     for _ in 0..SAVED {
         assert_refused(&request(&vm, &nameless(&forger)).1, 401, "bad_signature");
     }
@@ -203,12 +204,12 @@ fn a_token_that_waited_for_its_turn_is_remembered() {
 
 #[test]
 fn a_request_that_misses_its_turn_gets_503_with_retry_after() {
-    let keys = keys(DEAR, "key", 2);
+    let keys = keys(SANDBOXED, "key", 2);
     let mut document = with_keys(&keys);
-    // There is one place for those that wait for their turn.
+    // There is one place for requests that wait for their turn.
     document["max_token_size"] = json!("8MiB");
     let vm = start(&document, &SharedData::default());
-    let forger = SigningKey::generate(DEAR, "forger");
+    let forger = SigningKey::generate(SANDBOXED, "forger");
     for _ in 0..SAVED {
         assert_refused(&request(&vm, &nameless(&forger)).1, 401, "bad_signature");
     }
@@ -222,10 +223,10 @@ fn a_request_that_misses_its_turn_gets_503_with_retry_after() {
 }
 
 #[test]
-fn a_client_that_disconnects_in_its_turn_delays_no_other() {
-    let keys = keys(DEAR, "key", 2);
+fn a_client_that_disconnects_while_it_waits_for_its_turn_delays_no_other() {
+    let keys = keys(SANDBOXED, "key", 2);
     let vm = start(&with_keys(&keys), &SharedData::default());
-    let forger = SigningKey::generate(DEAR, "forger");
+    let forger = SigningKey::generate(SANDBOXED, "forger");
     for _ in 0..SAVED {
         request(&vm, &nameless(&forger));
     }

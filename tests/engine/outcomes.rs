@@ -1,4 +1,4 @@
-//! What became of calls: what is read, reported and counted of their responses.
+//! The outcomes of calls: how responses are read, reported and counted.
 
 use serde_json::{Value, json};
 use testkit::SigningKey;
@@ -20,12 +20,12 @@ fn audited(rules: Value) -> Value {
     document
 }
 
-/// Reads every message, and names no tool.
+/// Rules that read every message and name no tool.
 fn all() -> Value {
     json!([{"name": "all", "match": {"mcp_methods": ["*"]}}])
 }
 
-/// Reads every message, and filters lists.
+/// Rules that read every message and filter lists.
 fn by_name() -> Value {
     json!([
         {"name": "admin", "match": {"mcp_names": ["admin_*"]}, "require": {"roles": ["admin"]}},
@@ -48,7 +48,7 @@ fn send(vm: &Vm, key: &SigningKey, message: &[u8]) -> u32 {
     id
 }
 
-/// The outcome in the filter state, and the code.
+/// The outcome in the filter state, and the JSON-RPC error code.
 fn reported(vm: &Vm, id: u32) -> (Option<String>, Option<String>) {
     let state = vm.filter_state(id);
     let find = |name: &str| {
@@ -113,25 +113,25 @@ fn a_stream_is_reported_as_soon_as_its_response_has_passed() {
         assert_eq!(reported(&vm, id), some("unknown"));
         assert_eq!(vm.send_response_body(id, &event, false), all);
         assert_eq!(reported(&vm, id), some("ok"));
-        // The client goes away before the end.
+        // The client disconnects before the end.
         vm.close(id);
         assert_eq!(calls(&vm), [("method.tools/call.outcome.ok".to_owned(), 1)]);
     }
 }
 
 #[test]
-fn a_response_that_never_came_is_unknown() {
+fn a_call_without_a_response_has_the_outcome_unknown() {
     for rules in [all(), by_name()] {
         let (vm, key) = vm(&audited(rules));
         let id = send(&vm, &key, CALL);
-        // The server may carry it out whatever its client does.
+        // The server may carry out the call, whatever its client does.
         assert_eq!(reported(&vm, id), some("unknown"));
         vm.close(id);
         assert_eq!(calls(&vm), [("method.tools/call.outcome.unknown".to_owned(), 1)]);
     }
 }
 
-/// What follows may be another's response.
+/// Anything after it may be the response to another request.
 #[test]
 fn only_a_request_has_a_result() {
     let notification = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -141,7 +141,7 @@ fn only_a_request_has_a_result() {
     let id = send(&vm, &key, notification);
     vm.send_response_head(id, accepted, false);
     assert_eq!(reported(&vm, id), some("ok"));
-    // The twin: a request that is accepted and not answered.
+    // The twin: a request that is accepted and gets no result.
     let id = send(&vm, &key, CALL);
     vm.send_response_head(id, accepted, false);
     assert_eq!(reported(&vm, id), some("unknown"));
@@ -169,7 +169,7 @@ fn only_a_request_has_a_result() {
 }
 
 #[test]
-fn a_list_is_read_once_although_it_is_held_back() {
+fn a_held_list_is_read_once() {
     let list = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
     let tools = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"admin_b"}]}}"#;
     let (vm, key) = vm(&audited(by_name()));
@@ -226,7 +226,7 @@ fn refused_calls_are_counted_by_their_method() {
 }
 
 #[test]
-fn no_method_that_a_client_makes_up_is_a_label() {
+fn a_method_that_a_client_makes_up_is_not_a_label() {
     let (vm, key) = vm(&audited(all()));
     for method in ["x", "tools/call.outcome.ok", "TOOLS/LIST"] {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
@@ -237,7 +237,7 @@ fn no_method_that_a_client_makes_up_is_a_label() {
 }
 
 #[test]
-fn responses_are_left_alone_where_nobody_asks_for_outcomes() {
+fn responses_are_not_read_where_outcomes_are_not_enabled() {
     let mut document = audited(all());
     document["audit"] = json!({});
     let (vm, key) = vm(&document);
@@ -250,7 +250,7 @@ fn responses_are_left_alone_where_nobody_asks_for_outcomes() {
 }
 
 #[test]
-fn calls_of_several_servers_are_counted_apart() {
+fn calls_of_several_servers_are_counted_separately() {
     let mut document = audited(all());
     document.as_object_mut().unwrap().remove("resource");
     document["resources"] = json!([

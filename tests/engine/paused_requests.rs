@@ -28,7 +28,7 @@ fn a_request_waits_for_the_first_keys_and_continues_when_they_arrive() {
 }
 
 #[test]
-fn a_waiting_request_whose_token_is_bad_is_refused_when_the_keys_arrive() {
+fn a_waiting_request_with_a_bad_token_is_refused_when_the_keys_arrive() {
     let vm = start(&configuration(), &SharedData::default());
     let (other, published) = (key("one"), key("one"));
     let (id, outcome) = request(&vm, &token(&other));
@@ -84,7 +84,7 @@ fn a_flood_of_requests_that_wait_is_bounded() {
         let (_, outcome) = request(&vm, &token);
         assert_refused(&outcome, 503, "keys_unavailable");
         fetch(&vm, &[&key]);
-        // They are let on in portions, so that new requests get their turn in between.
+        // They are resumed in batches, so that new requests get their turn in between.
         for portion in waiting.chunks(64) {
             portion.iter().for_each(|id| assert_forwarded(&vm.outcome(*id)));
             vm.tick();
@@ -94,7 +94,7 @@ fn a_flood_of_requests_that_wait_is_bounded() {
 }
 
 #[test]
-fn both_calls_of_a_fetch_share_one_timeout() {
+fn both_callouts_of_a_fetch_share_one_timeout() {
     let vm = start(&configuration(), &SharedData::default());
     vm.tick();
     vm.advance(Duration::from_secs(2));
@@ -103,7 +103,7 @@ fn both_calls_of_a_fetch_share_one_timeout() {
 }
 
 #[test]
-fn a_client_that_disconnects_while_it_waits_disturbs_no_other() {
+fn a_client_that_disconnects_while_it_waits_affects_no_other() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     let (gone, _) = request(&vm, &token(&key));
@@ -124,7 +124,7 @@ fn a_new_kid_causes_one_fetch_in_a_cooldown_and_the_request_waits_for_it() {
     let (id, outcome) = request(&vm, &token(&new));
     assert_paused(&outcome);
     vm.tick();
-    // What discovery found is still believed.
+    // The discovered URL is still used.
     respond_with_key_set(&vm, &vm.call(), &[&old, &new]);
     assert_forwarded(&vm.outcome(id));
 
@@ -160,7 +160,7 @@ fn a_token_without_kid_that_no_key_verifies_causes_one_fetch_in_a_cooldown() {
 
     let (_, outcome) = request(&vm, &nameless(&old));
     assert_refused(&outcome, 401, "bad_signature");
-    // A token that names a key is not verified by a newer one.
+    // A token with a `kid` is verified only by the key of that name.
     vm.advance(Duration::from_secs(30));
     let forged = key("new");
     let (_, outcome) = request(&vm, &token(&forged));
@@ -200,10 +200,10 @@ fn stale_keys_are_used_while_the_source_fails_and_no_longer_than_allowed() {
     assert_accepted(&vm, &token(&key));
     vm.advance(Duration::from_secs(1));
     let (id, outcome) = request(&vm, &token(&key));
-    // A last try is under way, or due.
+    // A last attempt is active or due.
     assert_paused(&outcome);
     vm.tick();
-    // Neither the metadata nor the key set, which was known, can be had.
+    // Neither the metadata document nor the known key set can be fetched.
     vm.fail(&vm.call());
     vm.fail(&vm.call());
     assert_refused(&vm.outcome(id), 503, "keys_unavailable");

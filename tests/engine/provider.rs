@@ -1,4 +1,4 @@
-//! A provider whose responses the tests write themselves, and a configuration that trusts it.
+//! A provider whose responses are written by the tests, and a configuration that trusts it.
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims};
@@ -61,7 +61,7 @@ pub fn key_set(keys: &[&SigningKey]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
-/// Lets the plugin fetch this set.
+/// Lets the plugin fetch this key set.
 pub fn fetch(vm: &Vm, keys: &[&SigningKey]) {
     vm.tick();
     respond_with_discovery(vm, &vm.call());
@@ -76,7 +76,7 @@ pub fn assert_forwarded(outcome: &Outcome) {
     assert!(fields.iter().all(|(name, _)| name != "authorization"));
 }
 
-/// A request with this token goes to the upstream at once.
+/// Asserts that a request with this token is forwarded at once.
 #[track_caller]
 pub fn assert_accepted(vm: &Vm, token: &str) {
     let (_, outcome) = request(vm, token);

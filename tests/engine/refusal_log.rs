@@ -40,7 +40,7 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
 }
 
 #[test]
-fn the_line_of_credentials_that_are_not_one_bearer_token_says_what_is_wrong_with_them() {
+fn the_line_about_malformed_credentials_says_what_is_wrong_with_them() {
     let vm = start(&configuration(), &SharedData::default());
     for (path, authorization, fault) in [
         ("/mcp", "Bearer a, Bearer b", "there is more than one set of credentials"),

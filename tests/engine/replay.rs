@@ -12,10 +12,10 @@ use crate::provider::{
     configuration, fetch, key, request, start,
 };
 
-/// As long as the other.
+/// As long as the other issuer.
 const OTHER: &str = "https://di.example.com";
 
-/// Two providers whose tokens serve once. Only one of them has its keys in the configuration.
+/// Two providers with single-use tokens. Only one of them has its keys in the configuration.
 pub fn single_use(key: &SigningKey) -> Value {
     let mut configuration = configuration();
     let provider = &mut configuration["providers"][0];
@@ -46,7 +46,7 @@ fn assert_unavailable(vm: &Vm, token: &str) {
     assert_refused(&request(vm, token).1, 503, "replay_store_unavailable");
 }
 
-/// The names of the values in which spent tokens stand.
+/// The names of the shared values that hold spent tokens.
 pub fn names(shared: &SharedData) -> Vec<String> {
     let names = shared.names();
     names.into_iter().filter(|name| name.contains("/spent-tokens/")).collect()
@@ -88,7 +88,7 @@ fn of_many_workers_that_spend_a_token_simultaneously_exactly_one_passes() {
 }
 
 #[test]
-fn workers_that_spend_different_tokens_simultaneously_forget_none() {
+fn workers_that_spend_different_tokens_simultaneously_lose_none() {
     let key = key("one");
     let configuration = single_use(&key);
     let shared = SharedData::default();
@@ -133,7 +133,7 @@ fn the_same_id_of_another_issuer_is_another_token() {
 }
 
 #[test]
-fn an_id_can_be_used_again_after_its_token_expired_with_tolerance() {
+fn an_id_can_be_used_again_once_its_token_has_expired_by_more_than_the_clock_skew() {
     let key = key("one");
     let vm = start(&single_use(&key), &SharedData::default());
     let token = |expires: u64| {
@@ -200,7 +200,7 @@ fn a_token_that_waited_for_keys_is_spent_when_its_request_continues() {
     let waiting: Vec<_> = (0..3).map(|_| request(&vm, &token)).collect();
     waiting.iter().for_each(|(_, outcome)| assert_paused(outcome));
     assert_eq!(names(&shared), [""; 0]);
-    // Who has gone spends nothing.
+    // A request whose client has disconnected does not spend its token.
     vm.close(waiting[0].0);
     fetch(&vm, &[&key]);
     assert_forwarded(&vm.outcome(waiting[1].0));
@@ -216,7 +216,7 @@ fn a_full_store_refuses_new_tokens_and_forgets_none() {
     assert_accepted(&vm, &token);
     let names = names(&shared);
     assert_eq!(names.len(), 1);
-    // The token itself as often as there is room.
+    // Fills the shard with copies of the token's entry.
     let (name, one) = (&names[0], shared.value(&names[0]));
     let (header, entry) = one.split_at(one.len() - 20);
     let full = [header, &entry.repeat(512)].concat();
@@ -230,11 +230,11 @@ fn a_full_store_refuses_new_tokens_and_forgets_none() {
     assert!(log.contains("provider=example") && log.contains("there is no room"), "{log}");
     assert_eq!(shared.value(name), full);
     assert_replayed(&vm, &token);
-    // Tokens of other parts of the store still pass, and are all that was added.
+    // Tokens of other shards still pass, and they are all that was added.
     let too_long: Vec<_> =
         shared.names().into_iter().filter(|name| shared.value(name).len() > full.len()).collect();
     assert_eq!(too_long, [""; 0]);
-    // Room again: the token in question has expired too, but not one like it.
+    // The entries have expired, and so has the refused token. A new token with the `jti` passes.
     vm.advance(Duration::from_secs(700));
     assert_refused(&request(&vm, &refused).1, 401, "expired");
     let mut claims = claims(ISSUER, AUDIENCE);
@@ -245,7 +245,7 @@ fn a_full_store_refuses_new_tokens_and_forgets_none() {
 }
 
 #[test]
-fn foreign_bytes_in_the_store_refuse_every_token_and_are_kept() {
+fn a_shard_with_foreign_bytes_refuses_every_token_and_is_kept() {
     let long = vec![1; 1 << 20];
     for bytes in [&b""[..], b"\0\0\0\0\0", b"{}", b"\x01\0\0\0\0x", &long] {
         let key = key("one");
@@ -261,7 +261,7 @@ fn foreign_bytes_in_the_store_refuse_every_token_and_are_kept() {
         assert_eq!(shared.value(&names[0]), bytes);
         let log = log_of(Level::Warn).pop().unwrap();
         assert!(log.contains("something else wrote"), "{log}");
-        // One of 256 values: most tokens are not concerned.
+        // One of 256 shards is affected, so most tokens still pass.
         let others = (0..50).map(|number| token_with(&key, ISSUER, &format!("other-{number}")));
         let passed = others.filter(|token| matches!(request(&vm, token).1, Outcome::Forwarded(_)));
         assert!(passed.count() > 40);
@@ -269,7 +269,7 @@ fn foreign_bytes_in_the_store_refuse_every_token_and_are_kept() {
 }
 
 #[test]
-fn documents_about_the_resource_and_exempt_paths_spend_nothing() {
+fn metadata_documents_and_exempt_paths_spend_no_token() {
     let key = key("one");
     let shared = SharedData::default();
     let mut configuration = single_use(&key);

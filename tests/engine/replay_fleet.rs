@@ -14,7 +14,7 @@ use crate::replay::{names, single_use, token_with};
 const SPENT_NOW: &[u8] = br#"{"SET":[true,"OK"]}"#;
 const SPENT_BEFORE: &[u8] = br#"{"SET":null}"#;
 
-/// Providers whose tokens serve once in a fleet.
+/// Providers whose tokens are single-use in a fleet.
 fn fleet(key: &SigningKey) -> Value {
     let mut configuration = single_use(key);
     configuration["replay_store"] = json!({"redis": {"cluster": "webdis", "timeout": "3s"}});
@@ -53,7 +53,7 @@ fn command(call: &Call) -> &str {
 }
 
 #[test]
-fn a_request_continues_when_the_store_reports_that_it_spent_the_token() {
+fn a_request_continues_once_the_store_has_spent_the_token() {
     let key = key("one");
     let shared = SharedData::default();
     let vm = start(&fleet(&key), &shared);
@@ -65,7 +65,7 @@ fn a_request_continues_when_the_store_reports_that_it_spent_the_token() {
     assert_paused(&vm.outcome(id));
     vm.respond(&call, "200", &[], SPENT_NOW);
     assert_forwarded(&vm.outcome(id));
-    // The other store is left alone, and nothing is left to do.
+    // The store of this Envoy is not used, and nothing is left to do.
     assert_eq!(names(&shared), [""; 0]);
     vm.tick();
     assert!(vm.calls().is_empty());
@@ -73,14 +73,14 @@ fn a_request_continues_when_the_store_reports_that_it_spent_the_token() {
 }
 
 #[test]
-fn a_token_that_the_store_knows_does_not_pass() {
+fn a_token_that_the_store_has_does_not_pass() {
     let key = key("one");
     let vm = start_fleet(&key);
     let token = token_with(&key, ISSUER, "1");
     let ids = [wait(&vm, &token), wait(&vm, &token)];
     let calls = vm.calls();
     assert_eq!(command(&calls[0]), command(&calls[1]));
-    // In whatever order they are answered.
+    // In whatever order the responses arrive.
     vm.respond(&calls[1], "200", &[], SPENT_NOW);
     vm.respond(&calls[0], "200", &[], SPENT_BEFORE);
     assert_forwarded(&vm.outcome(ids[1]));
@@ -118,7 +118,7 @@ fn no_token_passes_when_the_host_refuses_the_callout() {
     vm.refuse_calls(true);
     let cause = "Envoy has no cluster \\\"webdis\\\", or no healthy host in it";
     assert_unavailable(&request(&vm, &token).1, cause);
-    // It was not spent.
+    // The token was not spent.
     vm.refuse_calls(false);
     let id = wait(&vm, &token);
     vm.respond(&vm.call(), "200", &[], SPENT_NOW);
@@ -142,19 +142,19 @@ fn a_request_waits_at_most_the_timeout_plus_two_seconds_whatever_arrives_later()
 }
 
 #[test]
-fn a_client_that_disconnects_disturbs_no_other() {
+fn a_client_that_disconnects_affects_no_other() {
     let key = key("one");
     let vm = start_fleet(&key);
     let [gone, stays] = [(); 2].map(|()| wait_with_new_token(&vm, &key));
     let calls = vm.calls();
     vm.close(gone);
-    // Its callout continues: the token may be spent by then.
+    // Its callout continues: the token may already be spent.
     assert_eq!(vm.calls().len(), 2);
     vm.respond(&calls[0], "200", &[], SPENT_NOW);
     assert_paused(&vm.outcome(stays));
     vm.respond(&calls[1], "200", &[], SPENT_NOW);
     assert_forwarded(&vm.outcome(stays));
-    // Nothing is left of it.
+    // Nothing of the request is left.
     vm.tick();
     assert_eq!(vm.tick_period(), Some(Duration::from_secs(1)));
 }
@@ -173,7 +173,7 @@ fn a_flood_of_requests_that_wait_is_bounded() {
         };
         let waiting: Vec<u32> = (0..most).map(|_| wait(&vm, &token)).collect();
         crowded();
-        // There is room for one when another is forwarded, or its client disconnects.
+        // A place is freed when a request is forwarded or its client disconnects.
         let calls = vm.calls();
         vm.respond(&calls[0], "200", &[], SPENT_NOW);
         assert_forwarded(&vm.outcome(waiting[0]));
@@ -191,7 +191,7 @@ fn requests_that_wait_for_keys_and_for_the_store_are_bounded_together() {
     let key = key("one");
     let mut configuration = fleet(&key);
     configuration["max_token_size"] = json!("8MiB");
-    // Four in all.
+    // Four requests in all.
     let keyless = json!({
         "name": "keyless",
         "issuer": "https://keyless.example.com",
@@ -227,7 +227,7 @@ fn a_token_that_waited_for_keys_waits_for_the_store_too() {
 }
 
 #[test]
-fn report_mode_forwards_what_the_store_would_stop() {
+fn report_mode_forwards_requests_that_the_store_would_refuse() {
     let key = key("one");
     let mut configuration = fleet(&key);
     configuration["mode"] = json!("report");
@@ -243,7 +243,7 @@ fn report_mode_forwards_what_the_store_would_stop() {
     }
 }
 
-/// The SDK drops the response to a callout that was made during a callback of a stream that is gone.
+/// The SDK drops the response to a callout that was made in a callback of a stream that has ended.
 #[test]
 fn the_callout_of_a_request_that_ended_or_was_refused_is_forgotten() {
     let key = key("one");

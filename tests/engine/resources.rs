@@ -1,5 +1,5 @@
-//! A token is verified once for all resources, and judged by each resource's own audiences, providers
-//! and rules: on its first request, on a later one, and on one that waited or was held.
+//! A token is verified once for all resources, and judged by each resource's own audiences,
+//! providers and rules: on its first request, on a later one, and on one that waited or was held.
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, claims};
@@ -11,7 +11,7 @@ use crate::provider::{
     respond_with_discovery, respond_with_key_set, start,
 };
 
-/// Two servers on one host; the provider's tokens are for one by its audience.
+/// Two servers on one host. The provider's tokens are for one of them, by the audience.
 pub fn two_servers() -> Value {
     let mut configuration = configuration();
     let members = configuration.as_object_mut().unwrap();
@@ -35,8 +35,8 @@ pub fn two_servers() -> Value {
     configuration
 }
 
-/// The same, and two providers of one issuer: a token for `shared` is of the first provider at the
-/// first server, and of the second provider at the second.
+/// Two servers and two providers of one issuer: a token for `shared` belongs to the first provider
+/// at the first server, and to the second provider at the second.
 fn two_providers(first: &SigningKey, second: &SigningKey) -> Value {
     let provider = |name: &str, key: &SigningKey| json!({"name": name, "issuer": ISSUER, "jwks": {"keys": [key.public_jwk()]}});
     let mut configuration = two_servers();
@@ -46,7 +46,7 @@ fn two_providers(first: &SigningKey, second: &SigningKey) -> Value {
     configuration
 }
 
-/// A key whose signatures the host verifies, so that it can be seen how often it does.
+/// A key whose signatures the host verifies, so that the verifications can be counted.
 pub fn key() -> SigningKey {
     SigningKey::generate(Algorithm::Rs256, "one")
 }
@@ -69,7 +69,7 @@ fn at(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
     ])
 }
 
-/// The same, of which the body is still to come.
+/// The same for a request whose body follows.
 fn open_at(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
     let authorization = format!("Bearer {token}");
     vm.open(&[
@@ -81,7 +81,7 @@ fn open_at(vm: &Vm, path: &str, token: &str) -> (u32, Outcome) {
     ])
 }
 
-/// The values of a field that the server gets.
+/// The values of a header field that the server gets.
 pub fn values(outcome: &Outcome, name: &str) -> Vec<String> {
     let Outcome::Forwarded(fields) = outcome else { panic!("not forwarded: {outcome:?}") };
     let values = fields.iter().filter(|(field, _)| field == name);
@@ -97,7 +97,7 @@ pub fn code(outcome: &Outcome) -> Option<String> {
 }
 
 #[test]
-fn a_remembered_token_is_judged_by_the_audiences_of_each_resource_in_any_order() {
+fn a_cached_token_is_judged_by_the_audiences_of_each_resource_in_any_order() {
     let key = key();
     for paths in [["/a/mcp", "/b/mcp"], ["/b/mcp", "/a/mcp"]] {
         let vm = start(&two_servers(), &SharedData::default());
@@ -132,7 +132,7 @@ fn the_resources_share_the_keys_of_a_provider() {
         assert_paused(&outcome);
         id
     });
-    // A request that waits is judged by its own resource.
+    // A waiting request is judged by its own resource.
     let (foreign, outcome) = at(&vm, "/b/mcp", &waiting[0]);
     assert_refused(&outcome, 401, "audience_mismatch");
     fetch(&vm, &[&key]);
@@ -167,7 +167,7 @@ fn a_provider_that_a_resource_does_not_accept_is_unknown_there() {
 }
 
 #[test]
-fn the_audience_at_the_resource_picks_among_providers_of_one_issuer() {
+fn the_audience_at_the_resource_selects_one_of_the_providers_of_an_issuer() {
     let [first, second] =
         ["first", "second"].map(|kid| SigningKey::generate(Algorithm::Es256, kid));
     let vm = start(&two_providers(&first, &second), &SharedData::default());
@@ -183,13 +183,13 @@ fn the_audience_at_the_resource_picks_among_providers_of_one_issuer() {
 }
 
 #[test]
-fn a_signature_that_was_verified_proves_nothing_for_other_keys() {
+fn a_verified_signature_does_not_count_after_its_key_was_withdrawn() {
     let [old, new] = ["old", "new"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
     let vm = start(&two_servers(), &SharedData::default());
     fetch(&vm, &[&old]);
     let for_both = token(&old, json!(["for-a", "for-b"]));
     assert_forwarded(&at(&vm, "/a/mcp", &for_both).1);
-    // An unknown kid causes the fetch that withdraws the old key.
+    // An unknown `kid` causes the fetch that withdraws the old key.
     let (_, outcome) = at(&vm, "/a/mcp", &token(&new, "for-a"));
     assert_paused(&outcome);
     vm.tick();
@@ -201,13 +201,13 @@ fn a_signature_that_was_verified_proves_nothing_for_other_keys() {
 }
 
 #[test]
-fn a_signature_that_was_verified_proves_nothing_for_another_key_of_the_same_name() {
+fn a_verified_signature_does_not_count_for_another_key_of_the_same_kid() {
     let [old, successor] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
     let vm = start(&two_servers(), &SharedData::default());
     fetch(&vm, &[&old]);
     let for_both = token(&old, json!(["for-a", "for-b"]));
     assert_forwarded(&at(&vm, "/a/mcp", &for_both).1);
-    // Nor does one that was found to be forged.
+    // The same holds for a signature found to be forged.
     let by_successor = token(&successor, json!(["for-a", "for-b"]));
     assert_refused(&at(&vm, "/a/mcp", &by_successor).1, 401, "bad_signature");
     let new = SigningKey::generate(Algorithm::Rs256, "new");
@@ -221,7 +221,7 @@ fn a_signature_that_was_verified_proves_nothing_for_another_key_of_the_same_name
 }
 
 #[test]
-fn a_signature_that_was_verified_proves_nothing_for_another_provider() {
+fn a_verified_signature_does_not_count_for_another_provider() {
     let [first, second] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
     let vm = start(&two_providers(&first, &second), &SharedData::default());
     let token = token(&first, "shared");
@@ -249,7 +249,7 @@ fn an_ambiguous_path_is_refused_in_report_mode_too() {
 }
 
 #[test]
-fn no_request_brings_the_header_names_of_another_server() {
+fn the_identity_headers_of_every_server_are_removed_from_requests() {
     let mut configuration = two_servers();
     configuration["resources"][1]["identity"] = json!({"header_prefix": "x-b-"});
     configuration["exempt"] = json!([{"path": "/a/mcp"}]);
@@ -284,7 +284,7 @@ fn a_forged_token_is_refused_at_each_resource_and_verified_once() {
 }
 
 #[test]
-fn a_token_that_one_resource_took_for_forged_may_be_good_at_another() {
+fn a_token_forged_by_the_keys_of_one_resource_may_be_valid_at_another() {
     let [first, second] = ["one", "one"].map(|kid| SigningKey::generate(Algorithm::Rs256, kid));
     let vm = start(&two_providers(&first, &second), &SharedData::default());
     let token = token(&second, "shared");
@@ -311,7 +311,7 @@ fn a_single_use_token_is_spent_for_all_resources() {
         for path in paths {
             assert_refused(&at(&vm, path, &once).1, 401, "jti_replayed");
         }
-        // A refusal for another audience spends nothing.
+        // A refusal for another audience does not spend the token.
         claims["aud"] = json!("for-a");
         claims["jti"] = json!("later");
         let later = key.token(&claims);
@@ -345,7 +345,7 @@ fn a_held_request_is_judged_by_the_rules_of_its_resource() {
 }
 
 #[test]
-fn claims_that_one_resource_needs_are_there_for_a_token_that_another_saw_first() {
+fn a_cached_token_has_the_claims_that_any_resource_needs() {
     let key = key();
     let mut configuration = two_servers();
     let rule = json!({"require": {"claims": {"amr": ["mfa"]}}});
@@ -374,7 +374,7 @@ fn claims_that_one_resource_needs_are_there_for_a_token_that_another_saw_first()
 }
 
 #[test]
-fn roles_that_keycloak_gives_for_another_server_do_not_count() {
+fn roles_that_keycloak_grants_for_another_server_do_not_count() {
     let key = key();
     let mut configuration = two_servers();
     configuration["providers"] = json!([{
@@ -395,7 +395,7 @@ fn roles_that_keycloak_gives_for_another_server_do_not_count() {
     }
 }
 
-/// So many servers on one host, each with one of four audiences.
+/// This many servers on one host, each with one of four audiences.
 fn many_servers(count: usize) -> Value {
     let mut configuration = two_servers();
     configuration["resources"] = (0..count)
@@ -411,7 +411,7 @@ fn many_servers(count: usize) -> Value {
 }
 
 #[test]
-fn a_token_at_more_resources_than_are_remembered_is_judged_right_at_each() {
+fn a_token_at_more_resources_than_are_cached_is_judged_correctly_at_each() {
     let key = key();
     let vm = start(&many_servers(40), &SharedData::default());
     fetch(&vm, &[&key]);
@@ -428,7 +428,7 @@ fn a_token_at_more_resources_than_are_remembered_is_judged_right_at_each() {
 }
 
 #[test]
-fn a_small_cache_remembers_its_tokens_at_many_resources() {
+fn a_small_cache_keeps_its_tokens_at_many_resources() {
     let key = key();
     let audiences = json!(["for-r0", "for-r1", "for-r2", "for-r3"]);
     for entries in [1, 2, 5] {
@@ -450,7 +450,7 @@ fn a_small_cache_remembers_its_tokens_at_many_resources() {
 }
 
 #[test]
-fn discovery_is_asked_for_once_whatever_the_number_of_resources() {
+fn the_metadata_is_fetched_once_whatever_the_number_of_resources() {
     let vm = start(&two_servers(), &SharedData::default());
     vm.tick();
     respond_with_discovery(&vm, &vm.call());

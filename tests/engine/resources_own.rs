@@ -1,5 +1,5 @@
-//! What each resource has for itself: exempt paths, origins, identity, mode, document and challenge; and
-//! what holds for requests that belong to none.
+//! What each resource has of its own: exempt paths, origins, identity headers, mode, document and
+//! challenge. And requests that belong to no resource.
 
 use serde_json::{Value, json};
 use testkit::claims;
@@ -8,7 +8,7 @@ use crate::host::{Outcome, SharedData, Vm, log};
 use crate::provider::{ISSUER, fetch, start};
 use crate::resources::{code, key, token, two_servers, values};
 
-/// Two servers, of which `second` has these members besides, and these members at the top level.
+/// Two servers, the second with these additional members, and these members at the top level.
 fn vm(top: Value, second: Value) -> Vm {
     let mut configuration = two_servers();
     let merge = |into: &mut Value, members: Value| {
@@ -21,7 +21,7 @@ fn vm(top: Value, second: Value) -> Vm {
     start(&configuration, &SharedData::default())
 }
 
-/// Sends a GET with these fields.
+/// Sends a GET with these header fields.
 fn get(vm: &Vm, host: &str, path: &str, fields: &[(&str, &str)]) -> Outcome {
     let mut all: Vec<(&str, &[u8])> =
         vec![(":method", b"GET"), (":authority", host.as_bytes()), (":path", path.as_bytes())];
@@ -32,7 +32,7 @@ fn get(vm: &Vm, host: &str, path: &str, fields: &[(&str, &str)]) -> Outcome {
 const HOST: &str = "gateway.example.com";
 
 #[test]
-fn exempt_paths_are_those_of_the_resource_or_else_of_all() {
+fn a_resource_has_its_own_exempt_paths_or_the_common_ones() {
     let top = json!({"exempt": [
         {"path": "/healthz"}, {"path": "/a/mcp/open"}, {"path": "/b/mcp"}, {"path": "/b/mcp/open"},
         {"path": "/b/mcp/both"},
@@ -45,7 +45,8 @@ fn exempt_paths_are_those_of_the_resource_or_else_of_all() {
         (HOST, "/b/mcp/own", None),
         (HOST, "/b/mcp/open", Some("missing_token")),
         (HOST, "/healthz", None),
-        // Under a host of no resource: open as for all, but for what a resource keeps closed.
+        // Under a host of no resource, the common exempt paths are open, except those that a
+        // resource protects.
         ("other.example", "/healthz", None),
         ("other.example", "/a/mcp/open", None),
         ("other.example", "/b/mcp/both", None),
@@ -58,7 +59,7 @@ fn exempt_paths_are_those_of_the_resource_or_else_of_all() {
 }
 
 #[test]
-fn origins_are_those_of_the_resource_or_else_of_all() {
+fn a_resource_has_its_own_origins_or_the_common_ones() {
     let top = json!({"allowed_origins": ["https://all.example"], "exempt": [{"path": "/healthz"}]});
     let vm = vm(top, json!({"allowed_origins": ["https://b.example"]}));
     for (path, origin, is_denied) in [
@@ -75,7 +76,7 @@ fn origins_are_those_of_the_resource_or_else_of_all() {
 }
 
 #[test]
-fn identity_is_that_of_the_resource_as_a_whole_and_no_request_brings_any() {
+fn the_identity_settings_of_a_resource_replace_the_common_ones_as_a_whole() {
     let top = json!({
         "identity": {
             "header_prefix": "x-top-",
@@ -140,7 +141,7 @@ fn default_identity_headers_are_removed_even_if_each_resource_has_its_own() {
 }
 
 #[test]
-fn a_mode_is_that_of_the_resource_and_an_exempt_or_reported_request_names_it() {
+fn a_resource_has_its_own_mode_and_exempt_or_reported_requests_name_it() {
     let vm = vm(json!({"exempt": [{"path": "/a/mcp/open"}]}), json!({"mode": "report"}));
     assert_eq!(code(&get(&vm, HOST, "/a/mcp", &[])).as_deref(), Some("missing_token"));
     for (path, id) in [("/b/mcp", "b"), ("/a/mcp/open", "a")] {
@@ -171,7 +172,7 @@ fn audiences_of_a_resource_replace_the_client_ids_of_its_providers() {
 }
 
 #[test]
-fn the_document_and_the_challenge_of_a_resource_are_its_own() {
+fn a_resource_has_its_own_document_and_challenge() {
     let mut configuration = two_servers();
     configuration["providers"].as_array_mut().unwrap().push(json!({
         "name": "other", "issuer": "https://other.example", "client_ids": ["x"],
@@ -204,7 +205,7 @@ fn the_document_and_the_challenge_of_a_resource_are_its_own() {
 }
 
 #[test]
-fn the_line_of_a_refusal_names_the_resource_of_the_request() {
+fn the_log_line_of_a_refusal_names_the_resource_of_the_request() {
     let vm = vm(json!({}), json!({}));
     for path in ["/a/mcp", "/b/mcp", "/c/mcp"] {
         get(&vm, HOST, path, &[]);
@@ -223,7 +224,7 @@ fn the_line_of_a_refusal_names_the_resource_of_the_request() {
 }
 
 #[test]
-fn a_step_up_asks_for_no_scope_that_only_another_resource_knows() {
+fn a_step_up_requests_no_scope_that_only_another_resource_has() {
     let rules = |scope: &str| json!({"rules": [{"require": {"scopes": [scope]}}]});
     let mut configuration = two_servers();
     configuration["resources"][0]["scopes_supported"] = json!(["a.read"]);

@@ -1,4 +1,4 @@
-//! Bound sessions: what a real Envoy shows only by chance, or never.
+//! Bound sessions: behaviour that a real Envoy shows only by chance, or never.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn token(key: &SigningKey, subject: &str) -> String {
     key.token(&claims)
 }
 
-/// Sends the head of a request with these fields besides.
+/// Sends the head of a request with these additional header fields.
 fn send(vm: &Vm, token: &str, fields: &[(&str, &[u8])], is_whole: bool) -> (u32, Outcome) {
     let authorization = format!("Bearer {token}");
     let ordinary: [(&str, &[u8]); 5] = [
@@ -47,14 +47,14 @@ fn sessions(fields: &Fields) -> Vec<&[u8]> {
     ids.map(|(_, value)| value.as_slice()).collect()
 }
 
-/// The ids that the server gets.
+/// The session ids that the server gets.
 #[track_caller]
 fn received(outcome: &Outcome) -> Vec<&[u8]> {
     let Outcome::Forwarded(fields) = outcome else { panic!("not forwarded: {outcome:?}") };
     sessions(fields)
 }
 
-/// The id that the client gets if the server gives this one.
+/// The session id that the client gets if the server returns this one.
 #[track_caller]
 fn given(vm: &Vm, id: u32) -> Vec<u8> {
     let outcome = vm.respond_from_upstream(id, &[(":status", b"200"), (SESSION, ID)]);
@@ -75,7 +75,7 @@ fn with_session(configuration: &Value) -> (Vm, SigningKey, Vec<u8>) {
 }
 
 #[test]
-fn a_remembered_token_is_bound_as_a_new_one_is() {
+fn a_session_is_bound_alike_with_a_cached_and_a_new_token() {
     let (vm, key, session) = with_session(&bound());
     let (ada, bob) = (token(&key, "ada"), token(&key, "bob"));
     for _ in 0..3 {
@@ -86,11 +86,11 @@ fn a_remembered_token_is_bound_as_a_new_one_is() {
     }
     let calls = vm.crypto_calls();
     send(&vm, &ada, &[(SESSION, &session)], true);
-    assert_eq!(vm.crypto_calls(), calls, "the token is remembered");
+    assert_eq!(vm.crypto_calls(), calls, "the token is cached");
 }
 
 #[test]
-fn a_request_that_waits_for_keys_is_bound_once_they_are_there() {
+fn a_request_that_waits_for_keys_is_bound_once_they_arrive() {
     let (_, key, session) = with_session(&bound());
     let vm = start(&bound(), &SharedData::default());
     let (ada, bob) = (token(&key, "ada"), token(&key, "bob"));
@@ -119,7 +119,7 @@ fn a_request_that_waits_for_its_message_keeps_its_session() {
     vm.send_body(id, ALLOWED, true);
     assert_eq!(received(&vm.outcome(id)), [ID]);
     assert_eq!(given(&vm, id), session);
-    // One that is judged again is not let off anything.
+    // A request that is judged again is checked again in full.
     let (id, outcome) = send(&vm, &ada, &[(SESSION, &session)], false);
     assert_paused(&outcome);
     vm.advance(Duration::from_secs(3600));
@@ -128,7 +128,7 @@ fn a_request_that_waits_for_its_message_keeps_its_session() {
 }
 
 #[test]
-fn a_head_that_goes_first_has_its_session_too() {
+fn a_head_that_is_forwarded_first_keeps_its_session() {
     let (vm, key, session) = with_session(&with_rules(bound()));
     vm.hand_over_late();
     let ada = token(&key, "ada");
@@ -147,7 +147,7 @@ fn a_head_that_goes_first_has_its_session_too() {
 }
 
 #[test]
-fn only_responses_to_forwarded_requests_are_awaited() {
+fn only_responses_to_forwarded_requests_are_read() {
     let (vm, key, session) = with_session(&bound());
     let (ada, bob) = (token(&key, "ada"), token(&key, "bob"));
     let (id, _) = send(&vm, &bob, &[(SESSION, &session)], true);
@@ -181,7 +181,7 @@ fn a_response_that_cannot_be_changed_does_not_reach_the_client() {
 }
 
 #[test]
-fn no_trailer_names_a_session() {
+fn session_ids_are_removed_from_trailers() {
     let left = |configuration: &Value| {
         let key = key("one");
         let vm = start(configuration, &SharedData::default());

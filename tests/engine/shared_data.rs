@@ -11,7 +11,7 @@ use crate::provider::{
 };
 
 #[test]
-fn of_many_workers_that_need_keys_simultaneously_exactly_one_fetches() {
+fn exactly_one_of_many_workers_that_need_keys_simultaneously_fetches() {
     const WORKERS: usize = 8;
     for _ in 0..20 {
         let shared = SharedData::default();
@@ -74,7 +74,7 @@ fn a_key_that_was_removed_stops_working_in_every_worker() {
         other.tick();
         respond_with_key_set(&other, &other.call(), &[&new]);
     });
-    // At once, without any tick.
+    // At once, without a tick.
     let (_, outcome) = request(&vm, &token(&old));
     assert_refused(&outcome, 401, "unknown_kid");
     assert_accepted(&vm, &token(&new));
@@ -121,7 +121,7 @@ fn bytes_in_shared_data_that_are_not_ours_are_discarded() {
         assert_eq!(shared.overwrite("/state", bytes), 1);
         assert_eq!(shared.overwrite("/key-set", bytes), 1);
 
-        // What was read before still serves; a worker that comes later fetches for itself.
+        // The value read before stays in use; a worker that starts later fetches for itself.
         assert_accepted(&vm, &token(&old));
         in_another_worker(|| {
             let later = start(&configuration(), &shared);
@@ -149,7 +149,7 @@ fn an_overwritten_key_set_is_fetched_again_and_not_used() {
 }
 
 #[test]
-fn configurations_share_keys_only_if_they_fetch_the_same_in_the_same_way() {
+fn configurations_share_keys_only_if_their_key_sources_are_identical() {
     let shared = SharedData::default();
     let same = configuration();
     let mut renamed = configuration();
@@ -169,7 +169,7 @@ fn configurations_share_keys_only_if_they_fetch_the_same_in_the_same_way() {
 }
 
 #[test]
-fn a_configuration_that_changes_nothing_about_the_source_keeps_the_keys() {
+fn a_new_configuration_with_the_same_source_keeps_the_keys() {
     let shared = SharedData::default();
     let key = key("one");
     in_another_worker(|| fetch(&start(&configuration(), &shared), &[&key]));
@@ -183,7 +183,7 @@ fn a_configuration_that_changes_nothing_about_the_source_keeps_the_keys() {
     assert_accepted(&vm, &token(&key));
     vm.tick();
     assert!(vm.calls().is_empty());
-    // Its own settings say how long they last.
+    // Its own settings decide how long they last.
     vm.advance(Duration::from_secs(5 * 60));
     vm.tick();
     assert_eq!(vm.calls().len(), 1);
@@ -203,7 +203,7 @@ fn an_unreadable_newer_set_is_fetched_again() {
     });
     vm.advance(Duration::from_secs(590));
     shared.overwrite("/key-set", b"");
-    // The old key may have been withdrawn by the new set.
+    // The new key set may have withdrawn the old key.
     let (waiting, outcome) = request(&vm, &token(&old));
     assert_paused(&outcome);
     let (id, outcome) = request(&vm, &token(&new));
@@ -234,7 +234,7 @@ fn an_idle_worker_ticks_when_a_fetch_is_due_and_at_least_once_a_second() {
     assert_eq!(vm.tick_period(), Some(Duration::from_secs(1)));
     vm.advance(Duration::from_millis(700));
     vm.tick();
-    // Half of its life, and at most a quarter of that for the spread.
+    // At half of its lifetime, minus at most a quarter of that as jitter.
     let next = vm.tick_period().unwrap();
     assert!((300..=550).contains(&next.as_millis()), "{next:?}");
     vm.advance(next);

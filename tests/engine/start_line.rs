@@ -1,4 +1,4 @@
-//! The line that each start leaves in the log.
+//! The log line of each start.
 
 use crate::host::{SharedData, log};
 use crate::provider::{configuration, start};
@@ -8,7 +8,7 @@ fn start_lines() -> Vec<String> {
 }
 
 #[test]
-fn the_first_worker_logs_version_and_configuration_and_the_others_are_silent() {
+fn only_the_first_worker_logs_the_version_and_the_configuration() {
     let shared = SharedData::default();
     let workers = [(); 3].map(|()| start(&configuration(), &shared));
     assert_eq!(start_lines(), [""; 0]);

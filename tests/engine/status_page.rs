@@ -34,7 +34,7 @@ fn status_names(shared: &SharedData) -> Vec<String> {
 }
 
 #[test]
-fn a_configuration_that_is_only_tried_is_not_announced() {
+fn a_configuration_that_is_only_validated_is_not_on_the_page() {
     let shared = SharedData::default();
     // As in Envoy's canary VM, whose timers never fire.
     let vm = start(&configuration(), &shared);
@@ -77,7 +77,7 @@ fn a_request_that_is_allowed_changes_nothing_that_is_shared() {
 }
 
 #[test]
-fn a_flood_of_refusals_is_one_history_and_only_after_a_tick() {
+fn a_flood_of_refusals_is_written_once_at_the_next_tick() {
     let shared = SharedData::default();
     let vm = start(&configuration(), &shared);
     vm.tick();
@@ -96,12 +96,12 @@ fn a_flood_of_refusals_is_one_history_and_only_after_a_tick() {
             "mcp-federated-auth/1/status/refusals/malformed_token",
         ]
     );
-    // As many as there are log lines.
+    // As many as are logged in a second.
     assert_eq!(status(&shared)["refusals"][0]["last"][0]["times"], 100);
 }
 
 #[test]
-fn of_many_servers_the_first_fifty_are_listed() {
+fn only_the_first_fifty_servers_are_listed() {
     let shared = SharedData::default();
     let mut configuration = configuration();
     configuration.as_object_mut().unwrap().remove("resource");
@@ -126,7 +126,7 @@ fn the_page_has_a_configuration_of_its_own() {
     let page = start_page("{\"hosts\": [\"status.internal\"]}", &shared).unwrap();
     assert_eq!(get(&page, "/", "status.internal:80").status, 200);
     assert_eq!(get(&page, "/", "elsewhere.internal").status, 403);
-    // And without its root id it is a filter that authenticates, for which there are no defaults.
+    // Without its root id it is an authenticating filter, whose required fields are missing.
     assert!(Vm::start(b"", &shared).is_none());
 }
 

@@ -1,5 +1,5 @@
-//! Tokens that come again cost no second verification, and whatever else could have changed meanwhile
-//! is looked at again.
+//! Tokens that come again cost no second verification, and everything else that may have changed is
+//! checked again.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::provider::{
     configuration, fetch, request, respond_with_key_set, start, token,
 };
 
-/// A key whose signatures the host verifies, so that it can be seen how often it does.
+/// A key whose signatures the host verifies, so that the verifications can be counted.
 fn key(kid: &str) -> SigningKey {
     SigningKey::generate(Algorithm::Rs256, kid)
 }
 
-/// A VM that has this key by now.
+/// A VM that has fetched this key.
 fn with_key(configuration: &Value, key: &SigningKey) -> Vm {
     let vm = start(configuration, &SharedData::default());
     fetch(&vm, &[key]);
     vm
 }
 
-/// How many signatures are verified by this.
+/// How many signatures this verifies.
 fn verifications(vm: &Vm, deed: impl FnOnce()) -> usize {
     let before = vm.crypto_calls();
     deed();
@@ -44,7 +44,7 @@ fn a_repeated_token_is_verified_once_and_each_token_separately() {
     assert_eq!(verifications(&vm, ten_times), 1);
     assert_eq!((count(&vm, "hit"), count(&vm, "miss")), (9, 1));
     assert_eq!(verifications(&vm, || assert_accepted(&vm, &second)), 1);
-    // All bytes count: the same signature under another payload is another token.
+    // Every byte counts: the same signature over another payload is another token.
     let (payload, signature) = first.rsplit_once('.').unwrap();
     let (other, _) = second.rsplit_once('.').unwrap();
     for forged in [format!("{other}.{signature}"), format!("{payload}.{}", "A".repeat(342))] {
@@ -76,7 +76,7 @@ fn a_token_is_verified_once_for_all_requests_that_waited_with_it() {
 }
 
 #[test]
-fn a_token_that_waited_expires_like_any_other() {
+fn a_token_that_waited_for_keys_expires_like_any_other() {
     let key = key("one");
     let vm = start(&configuration(), &SharedData::default());
     let mut claims = claims(ISSUER, AUDIENCE);
@@ -93,7 +93,7 @@ fn a_token_that_waited_expires_like_any_other() {
 }
 
 #[test]
-fn both_requests_carry_the_same_identity() {
+fn a_cached_token_gives_the_same_identity() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
     let token = token(&key);
@@ -105,7 +105,7 @@ fn both_requests_carry_the_same_identity() {
 }
 
 #[test]
-fn a_token_that_expires_is_refused_from_then_on() {
+fn a_cached_token_is_refused_once_it_expires() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
     let mut claims = claims(ISSUER, AUDIENCE);
@@ -120,7 +120,7 @@ fn a_token_that_expires_is_refused_from_then_on() {
 }
 
 #[test]
-fn a_token_that_becomes_too_old_is_refused() {
+fn a_cached_token_is_refused_once_it_is_too_old() {
     let key = key("one");
     let mut configuration = configuration();
     configuration["providers"][0]["max_token_age"] = json!("60s");
@@ -144,7 +144,7 @@ fn a_token_of_a_withdrawn_key_is_refused_immediately_in_all_workers() {
     fetch(&vm, &[&old, &new]);
     let token = token(&old);
     assert_accepted(&vm, &token);
-    // Another worker publishes a set without it.
+    // Another worker publishes a key set without the key.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let other = start(&configuration(), &shared);
@@ -188,7 +188,7 @@ fn a_repeated_forged_token_is_verified_once_for_each_key_set() {
         }
     };
     assert_eq!(verifications(&vm, ten_times), 1);
-    // With the keys, the verdict goes.
+    // The verdict is dropped with the key set.
     vm.advance(Duration::from_secs(580));
     vm.tick();
     respond_with_key_set(&vm, &vm.call(), &[&forger]);
@@ -196,7 +196,7 @@ fn a_repeated_forged_token_is_verified_once_for_each_key_set() {
 }
 
 #[test]
-fn a_flood_of_forged_tokens_evicts_no_good_one() {
+fn a_flood_of_forged_tokens_evicts_no_valid_one() {
     let (published, forger) = (key("one"), key("one"));
     let mut configuration = configuration();
     configuration["token_cache"] = json!({"entries": 10});
@@ -212,7 +212,7 @@ fn a_flood_of_forged_tokens_evicts_no_good_one() {
 }
 
 #[test]
-fn the_configured_number_of_tokens_is_cached_and_none_for_zero() {
+fn the_configured_number_of_tokens_is_cached() {
     let key = key("one");
     for (entries, again) in [(0, 20), (5, 15), (20, 0)] {
         let mut configuration = configuration();
@@ -221,14 +221,14 @@ fn the_configured_number_of_tokens_is_cached_and_none_for_zero() {
         let tokens: Vec<String> = (0..20).map(|_| token(&key)).collect();
         let all = || tokens.iter().for_each(|token| assert_accepted(&vm, token));
         assert_eq!(verifications(&vm, all), 20);
-        // The newest are there.
+        // The newest tokens are in the cache.
         let all = || tokens.iter().rev().for_each(|token| assert_accepted(&vm, token));
         assert_eq!(verifications(&vm, all), again, "{entries}");
     }
 }
 
 #[test]
-fn a_cached_single_use_token_is_accepted_once_too() {
+fn a_cached_single_use_token_is_accepted_once() {
     let key = key("one");
     let mut configuration = configuration();
     configuration["providers"][0]["jti"] = json!("single_use");
@@ -304,7 +304,7 @@ fn a_token_without_kid_that_no_key_verified_may_have_keys_fetched_again_after_th
     let mut header = new.header();
     header.as_object_mut().unwrap().remove("kid");
     let token = new.sign(&header, &claims(ISSUER, AUDIENCE));
-    // Its own key may be one that is not held yet, and is not published yet either.
+    // Its own key may be neither held nor published yet.
     let (id, outcome) = request(&vm, &token);
     assert_paused(&outcome);
     vm.tick();

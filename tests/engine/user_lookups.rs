@@ -11,7 +11,7 @@ use crate::provider::{
     configuration, fetch, key, request, respond_with_discovery, respond_with_key_set, start, token,
 };
 
-/// The provider's keys stand in the configuration, and users are looked up.
+/// The provider's keys are in the configuration, and users are looked up.
 fn looking_up(key: &SigningKey) -> Value {
     let mut configuration = with_directory();
     let provider = configuration["providers"][0].as_object_mut().unwrap();
@@ -42,7 +42,7 @@ fn token_of(key: &SigningKey, user: &str) -> String {
 }
 
 #[test]
-fn requests_of_one_user_wait_for_one_call_and_later_ones_for_none() {
+fn requests_of_one_user_wait_for_one_callout_and_later_ones_for_none() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let waiting: Vec<(u32, Outcome)> = (0..10).map(|_| request(&vm, &token(&key))).collect();
@@ -148,7 +148,7 @@ fn a_key_that_is_withdrawn_during_a_lookup_no_longer_verifies() {
 }
 
 #[test]
-fn a_client_that_disconnects_during_a_look_up_disturbs_no_other() {
+fn a_client_that_disconnects_during_a_look_up_affects_no_other() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let (gone, _) = request(&vm, &token(&key));
@@ -160,7 +160,7 @@ fn a_client_that_disconnects_during_a_look_up_disturbs_no_other() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_called_is_unavailable_for_a_second() {
+fn a_directory_that_cannot_be_called_is_not_called_again_for_a_second() {
     let key = key("one");
     let vm = start(&looking_up(&key), &SharedData::default());
     vm.refuse_calls(true);
@@ -204,7 +204,7 @@ fn a_flood_of_requests_that_wait_for_users_is_bounded() {
 }
 
 #[test]
-fn requests_that_wait_for_a_user_cost_no_second_signature() {
+fn requests_that_wait_for_a_user_are_verified_once() {
     let key = SigningKey::generate(testkit::Algorithm::Rs256, "one");
     let vm = start(&looking_up(&key), &SharedData::default());
     let before = vm.crypto_calls();

@@ -1,5 +1,5 @@
-//! Places for requests that wait: a slow service takes none of those that wait for
-//! something else.
+//! Places for waiting requests: a slow service takes none from requests that wait for something
+//! else.
 
 use serde_json::{Value, json};
 use testkit::{SigningKey, claims, random_id};
@@ -10,7 +10,7 @@ use crate::provider::{
     request, start,
 };
 
-/// A provider whose keys are fetched, on a cluster of its name.
+/// A provider whose keys are fetched, from a cluster of the same name.
 fn fetched(name: &str) -> Value {
     json!({
         "name": name,
@@ -25,7 +25,7 @@ fn issuer(name: &str) -> String {
     format!("https://{name}.example.com")
 }
 
-/// These providers, and 32 places for all requests that wait.
+/// These providers, and 32 places for all waiting requests.
 fn with_providers<const N: usize>(providers: [Value; N]) -> Value {
     let mut configuration = configuration();
     configuration["providers"] = providers.into_iter().collect();
@@ -39,7 +39,7 @@ fn token_of(name: &str, key: &SigningKey) -> String {
     key.token(&claims)
 }
 
-/// The call on this cluster.
+/// The callout to this cluster.
 fn call_on(vm: &Vm, cluster: &str) -> Call {
     vm.calls().into_iter().find(|call| call.cluster == cluster).unwrap()
 }
@@ -58,7 +58,7 @@ fn fill(vm: &Vm, token: impl Fn() -> String, reason: &str) -> usize {
 }
 
 #[test]
-fn a_provider_that_hangs_takes_no_place_of_another() {
+fn a_provider_that_hangs_takes_no_place_from_another() {
     let vm = start(&with_providers([fetched("slow"), fetched("quick")]), &SharedData::default());
     let key = key("one");
     assert_eq!(fill(&vm, || token_of("slow", &key), "keys_unavailable"), 24);
@@ -67,13 +67,13 @@ fn a_provider_that_hangs_takes_no_place_of_another() {
     vm.tick();
     vm.respond(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
     assert_forwarded(&vm.outcome(waiting));
-    // Who has keys needs no place, and the other one still has none.
+    // A request whose keys are held needs no place, and the other provider still has none free.
     assert_forwarded(&request(&vm, &token_of("quick", &key)).1);
     assert_refused(&request(&vm, &token_of("slow", &key)).1, 503, "keys_unavailable");
 }
 
 #[test]
-fn a_provider_that_hangs_takes_no_place_of_user_lookups_or_spendings() {
+fn a_provider_that_hangs_takes_no_place_from_user_lookups_or_spending() {
     let key = key("one");
     let mut quick = fetched("quick");
     quick.as_object_mut().unwrap().retain(|name, _| name != "jwks_url" && name != "cluster");
@@ -84,7 +84,7 @@ fn a_provider_that_hangs_takes_no_place_of_user_lookups_or_spendings() {
     configuration["users"] = json!({ "scim": scim });
     configuration["replay_store"] = json!({"redis": {"cluster": "webdis"}});
     let vm = start(&configuration, &SharedData::default());
-    // Of three that can be waited for each has five, and they share the other 17.
+    // Each of three services has five places of its own, and they share the other 17.
     assert_eq!(fill(&vm, || token_of("slow", &key), "keys_unavailable"), 22);
 
     let (id, outcome) = request(&vm, &token_of("quick", &key));
@@ -98,7 +98,7 @@ fn a_provider_that_hangs_takes_no_place_of_user_lookups_or_spendings() {
 }
 
 #[test]
-fn a_store_that_hangs_takes_no_place_of_those_that_wait_for_keys() {
+fn a_store_that_hangs_takes_no_place_from_requests_that_wait_for_keys() {
     let key = key("one");
     let mut single = fetched("single");
     single.as_object_mut().unwrap().retain(|name, _| name != "jwks_url" && name != "cluster");
@@ -118,7 +118,7 @@ fn a_store_that_hangs_takes_no_place_of_those_that_wait_for_keys() {
 }
 
 #[test]
-fn a_directory_that_hangs_takes_no_place_of_those_that_wait_for_keys() {
+fn a_directory_that_hangs_takes_no_place_from_requests_that_wait_for_keys() {
     let key = key("one");
     let mut known = fetched("known");
     known.as_object_mut().unwrap().retain(|name, _| name != "jwks_url" && name != "cluster");
@@ -134,6 +134,6 @@ fn a_directory_that_hangs_takes_no_place_of_those_that_wait_for_keys() {
     assert_paused(&outcome);
     vm.tick();
     vm.respond(&call_on(&vm, "quick"), "200", &[], key_set(&[&key]).as_bytes());
-    // Its keys are there, and now there is no place to wait for its user.
+    // The keys are held, and now no place is left to wait for the user.
     assert_refused(&vm.outcome(id), 503, "directory_unavailable");
 }

@@ -1,9 +1,9 @@
 //! A scripted host: the engine runs in it as one worker of a proxy, with a clock that only the test
-//! moves, and responses to callouts that only the test gives. Workers that share a [`SharedData`] are
-//! workers of one process, each in a thread of its own.
+//! moves and responses to callouts that only the test gives. Workers that share a [`SharedData`]
+//! are workers of one process, each in a thread of its own.
 //!
-//! It is as strict as Envoy where that matters: a compare-and-swap version means nothing while its
-//! value is absent, a head that has gone on cannot be changed, and no request is responded to twice.
+//! It is as strict as Envoy where that matters: a compare-and-swap version is ignored while its
+//! value is absent, a forwarded head cannot be changed, and no request gets two responses.
 
 mod scripted;
 
@@ -27,7 +27,7 @@ use mcp_federated_auth::{
 use crate::exchange::Stream;
 pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
 
-/// Shared data of one process.
+/// The shared data of one process.
 #[derive(Clone, Default)]
 pub struct SharedData(Arc<Mutex<SharedValues>>);
 
@@ -40,7 +40,7 @@ struct SharedValues {
 }
 
 impl SharedData {
-    /// Overwrites all values under names that end so.
+    /// Overwrites all values whose names end with `suffix`.
     pub fn overwrite(&self, name_end: &str, value: &[u8]) -> usize {
         let mut shared = self.0.lock().unwrap();
         let names: Vec<_> =
@@ -69,7 +69,7 @@ impl SharedData {
         shared.reads += 1;
         let value = shared.values.get(name).cloned();
         drop(shared);
-        // Lets other workers come in between a reading and what is written after it.
+        // Lets other workers run between a read and the write that follows it.
         std::thread::yield_now();
         value.unzip()
     }
@@ -93,17 +93,17 @@ impl SharedValues {
     }
 }
 
-/// A stream, and the response of its upstream.
+/// A stream, and its upstream's response.
 #[derive(Default)]
 struct ServedStream {
     stream: Stream,
     /// The head of the response.
     response_head: Fields,
-    /// Whether that cannot be changed.
+    /// Whether the head of the response cannot be changed.
     keeps_response_head: bool,
-    /// Of the body of the response, what is held back or has just arrived.
+    /// The part of the response's body that is held or has just arrived.
     arriving: Vec<u8>,
-    /// Of the same body, what has gone on.
+    /// The part of the response's body that was forwarded.
     responded: Vec<u8>,
 }
 
@@ -129,20 +129,20 @@ struct Proxy {
     fixed_trailers: BTreeSet<u32>,
     calls: Vec<Call>,
     refuse_calls: bool,
-    /// Whether bodies are handed over while heads are stopped.
+    /// Whether bodies are delivered while heads are stopped.
     hands_over_early: bool,
-    /// How many bytes of each body a filter before the plugin has.
+    /// How many bytes of each body a filter before the plugin holds.
     elsewhere: usize,
     /// Whether the proxy reports how much of a request it has received.
     reports_received: bool,
-    /// How many bytes of bodies of requests the plugin gets to see.
+    /// The maximum of bytes of a request's body that the plugin can read.
     max_body_seen: usize,
     body_reads: usize,
     tick_period: Option<Duration>,
     part: Part,
-    /// What requests wait for that another engine is to fetch.
+    /// The keys that requests wait for and another engine is to fetch.
     demands: Vec<KeyDemand>,
-    /// Names and values; the id of a metric is its place.
+    /// Names and values of the metrics; a metric's id is its index.
     metrics: Vec<(String, u64)>,
 }
 
@@ -156,7 +156,7 @@ fn new_number() -> u32 {
     LAST_NUMBER.get()
 }
 
-/// The cryptography of the proxy. Counts how often it is asked.
+/// The cryptography of the proxy, which counts its calls.
 struct Crypto(Rc<Cell<usize>>);
 
 impl HostCrypto for Crypto {
@@ -192,12 +192,12 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts a worker; none if the configuration is refused. Clears what [`log`] returns.
+    /// Starts a worker; `None` if the configuration is refused. Clears what [`log`] returns.
     pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
         Self::start_part(configuration, shared, Part::All)
     }
 
-    /// The same, of a worker that does this part of the work.
+    /// Starts a worker that does this part of the work.
     pub fn start_part(configuration: &[u8], shared: &SharedData, part: Part) -> Option<Self> {
         let config = Config::with_environment(configuration, &environment).ok()?;
         let (proxy, crypto_calls) = (proxy(shared, part), Rc::new(Cell::new(0)));
@@ -231,7 +231,7 @@ impl Vm {
         self.with_proxy(|proxy| action(proxy.streams.get_mut(&id).unwrap()))
     }
 
-    /// Lets time pass, without a tick.
+    /// Advances the clock, without a tick.
     pub fn advance(&self, time: Duration) {
         self.with_proxy(|proxy| proxy.now += time);
     }
@@ -241,13 +241,13 @@ impl Vm {
         self.hand_over_unseen();
     }
 
-    /// From now on bodies are handed over only after their heads, as by Envoy without
+    /// From now on bodies are delivered only after their heads, as in Envoy without
     /// `allow_on_headers_stop_iteration`.
     pub fn hand_over_late(&self) {
         self.with_proxy(|proxy| proxy.hands_over_early = false);
     }
 
-    /// From now on a filter before the plugin has so many bytes of each body.
+    /// From now on a filter before the plugin holds this many bytes of each body.
     pub fn receive_elsewhere(&self, bytes: usize) {
         self.with_proxy(|proxy| proxy.elsewhere = bytes);
     }
@@ -257,7 +257,7 @@ impl Vm {
         self.with_proxy(|proxy| proxy.reports_received = false);
     }
 
-    /// As Envoy does as soon as a stopped head is forwarded.
+    /// Delivers held bodies, as Envoy does as soon as a stopped head is forwarded.
     fn hand_over_unseen(&self) {
         let late: Vec<_> = self.with_proxy(|proxy| {
             let streams = proxy.streams.iter_mut();
@@ -273,7 +273,7 @@ impl Vm {
         self.with_proxy(|proxy| proxy.metrics.iter().cloned().collect())
     }
 
-    /// What requests wait for that another engine is to fetch, since this was last asked.
+    /// The keys that requests have demanded from another engine since the last call.
     pub fn take_demands(&self) -> Vec<KeyDemand> {
         self.with_proxy(|proxy| std::mem::take(&mut proxy.demands))
     }
@@ -292,12 +292,12 @@ impl Vm {
         self.begin(fields, true)
     }
 
-    /// Sends the head of a request through the plugin, which a body follows.
+    /// Sends the head of a request whose body follows.
     pub fn open(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
         self.begin(fields, false)
     }
 
-    /// Sends a part of the body of a request. Returns what of the body has gone on by now.
+    /// Sends a part of a request's body. Returns the part of the body forwarded so far.
     pub fn send_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
         let is_early = self.with_proxy(|proxy| proxy.hands_over_early);
         let size = self.with_stream(id, |stream| stream.receive(part, is_last, is_early));
@@ -307,33 +307,33 @@ impl Vm {
         self.continue_body(id, action)
     }
 
-    /// Sends the trailers of a request. Returns what of the body has gone on by now.
+    /// Sends the trailers of a request. Returns the part of the body forwarded so far.
     pub fn send_trailers(&self, id: u32) -> Vec<u8> {
         let action = self.with_engine(|engine| engine.on_request_trailers(StreamId(id.into())));
         self.continue_body(id, action)
     }
 
-    /// Lets these be the trailers of a request.
+    /// Sets the trailers of a request.
     pub fn set_trailers(&self, id: u32, fields: &[(&str, &str)]) {
         self.with_stream(id, |stream| stream.set_trailers(fields));
     }
 
-    /// What is left of them.
+    /// The trailers that are left.
     pub fn trailers(&self, id: u32) -> Fields {
         self.with_stream(id, |stream| stream.trailers.clone())
     }
 
-    /// Lets the proxy fail whenever it is asked for them.
+    /// From now on reading the trailers fails.
     pub fn hide_trailers(&self, id: u32) {
         self.with_proxy(|proxy| proxy.fixed_trailers.insert(id));
     }
 
-    /// What of the body of a request has gone on by now.
+    /// The part of a request's body forwarded so far.
     pub fn passed(&self, id: u32) -> Vec<u8> {
         self.with_stream(id, |stream| stream.passed.clone())
     }
 
-    /// The head of the upstream's response arrives. Returns whether it goes on.
+    /// The head of the upstream's response arrives. Returns whether it is forwarded.
     pub fn send_response_head(&self, id: u32, fields: &[(&str, &str)], has_body: bool) -> bool {
         let fields: Vec<(&[u8], &[u8])> =
             fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
@@ -347,8 +347,7 @@ impl Vm {
         action == HeadAction::Continue
     }
 
-    /// A part of the body of the upstream's response arrives. Returns what of it has gone on by
-    /// now.
+    /// A part of the upstream's response body arrives. Returns the part forwarded so far.
     pub fn send_response_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
         let size = self.with_stream(id, |stream| {
             stream.arriving.extend_from_slice(part);
@@ -397,7 +396,7 @@ impl Vm {
         self.with_stream(id, |stream| stream.outcome())
     }
 
-    /// The upstream responds with these fields. Returns what the client gets.
+    /// The upstream responds with these header fields. Returns those that the client gets.
     pub fn respond_from_upstream(&self, id: u32, fields: &[(&str, &[u8])]) -> Outcome {
         let head = fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
         self.with_stream(id, |stream| stream.response_head = head.collect());
@@ -418,17 +417,17 @@ impl Vm {
         self.with_engine(|engine| engine.reads_response(StreamId(id.into())))
     }
 
-    /// Lets the head of the upstream's response be one that the proxy does not change.
+    /// From now on the head of the response cannot be changed.
     pub fn keep_response_head(&self, id: u32) {
         self.with_stream(id, |stream| stream.keeps_response_head = true);
     }
 
-    /// What access logs can print of a request: `name=value`.
+    /// The filter state of a request that access logs can print, as `name=value`.
     pub fn filter_state(&self, id: u32) -> Vec<String> {
         self.with_stream(id, |stream| stream.filter_state())
     }
 
-    /// The client hangs up.
+    /// The client disconnects.
     pub fn close(&self, id: u32) {
         self.with_engine(|engine| engine.on_stream_end(StreamId(id.into())));
         self.with_proxy(|proxy| proxy.streams.remove(&id));
@@ -466,7 +465,7 @@ impl Vm {
         });
     }
 
-    /// Time-out, reset: the callout failed.
+    /// The callout fails: a time-out or a reset.
     pub fn fail(&self, call: &Call) {
         self.report(call, |_| None);
     }
@@ -482,17 +481,17 @@ impl Vm {
         self.hand_over_unseen();
     }
 
-    /// From now on no host of any cluster is healthy.
+    /// From now on no cluster has a healthy host.
     pub fn refuse_calls(&self, refuse: bool) {
         self.with_proxy(|proxy| proxy.refuse_calls = refuse);
     }
 
-    /// From now on the plugin gets to see no more of the bodies of requests.
+    /// From now on the plugin can read at most this much of the bodies of requests.
     pub fn show_body(&self, max: usize) {
         self.with_proxy(|proxy| proxy.max_body_seen = max);
     }
 
-    /// How often the plugin looked into the bodies of requests.
+    /// How often the plugin has read bodies of requests.
     pub fn body_reads(&self) -> usize {
         self.with_proxy(|proxy| proxy.body_reads)
     }
@@ -503,7 +502,7 @@ impl Vm {
     }
 }
 
-/// The environment variables of the proxy: `SECRET`, `OTHER_SECRET` and so on are secrets.
+/// The environment variables of the proxy. `SECRET`, `OTHER_SECRET` and so on are secrets.
 fn environment(name: &str) -> Option<String> {
     name.ends_with("SECRET").then(|| format!("{name}-").repeat(44))
 }
@@ -529,12 +528,12 @@ fn proxy(shared: &SharedData, part: Part) -> Rc<RefCell<Proxy>> {
     }))
 }
 
-/// What the engine logged in this thread.
+/// What the engine has logged in this thread.
 pub fn log() -> Vec<String> {
     LOG.with_borrow(|log| log.iter().map(|(_, line)| line.clone()).collect())
 }
 
-/// The part of it that is of this level.
+/// The log lines of this level.
 pub fn log_of(level: log::Level) -> Vec<String> {
     LOG.with_borrow(|log| {
         log.iter().filter(|(known, _)| *known == level).map(|(_, line)| line.clone()).collect()

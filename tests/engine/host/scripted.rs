@@ -215,7 +215,7 @@ impl Host for ScriptedHost {
             body: response.body.clone(),
         };
         self.with_stream(stream, |stream| {
-            assert!(stream.response.is_none(), "a request was responded to twice");
+            assert!(stream.response.is_none(), "a request got two responses");
             stream.response = Some(response);
             Ok(())
         })
