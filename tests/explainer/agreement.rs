@@ -1,4 +1,4 @@
-//! The program and the plugin in real Envoy say the same of the same tokens, by the same file.
+//! The program and the plugin in real Envoy give the same result for the same tokens and file.
 
 use std::fs;
 
@@ -21,10 +21,10 @@ fn tokens(stack: &Stack, known: &SigningKey) -> Vec<(&'static str, String)> {
     let graph = json!({"aud": "00000003-0000-0000-c000-000000000000"});
     vec![
         ("good", good.clone()),
-        ("good, with several audiences", token(json!({"aud": ["x", Stack::AUDIENCE]}))),
-        ("good, without kid", headed(json!({"kid": null}))),
-        ("good, expired within the skew", token(json!({"exp": now() - 200}))),
-        ("good, of the key in the configuration", pasted(known)),
+        ("valid, with several audiences", token(json!({"aud": ["x", Stack::AUDIENCE]}))),
+        ("valid, without kid", headed(json!({"kid": null}))),
+        ("valid, expired within the skew", token(json!({"exp": now() - 200}))),
+        ("valid, of the key in the configuration", pasted(known)),
         ("of another key than that in the configuration", pasted(&unheard)),
         ("nothing", "x".to_owned()),
         ("two parts", good.rsplit_once('.').unwrap().0.to_owned()),
@@ -71,7 +71,7 @@ fn tokens(stack: &Stack, known: &SigningKey) -> Vec<(&'static str, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "one flow from start to end")]
-async fn the_program_and_the_plugin_say_the_same() {
+async fn the_program_and_the_plugin_give_the_same_result() {
     let path = file(".json", "");
     let known = SigningKey::generate(Algorithm::Es256, "pasted");
     let (written, own_key) = (path.clone(), known.public_jwk());
@@ -138,7 +138,7 @@ async fn the_program_and_the_plugin_say_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn they_agree_on_keys_that_cannot_be_fetched() {
+async fn the_program_and_the_plugin_agree_on_keys_that_cannot_be_fetched() {
     let path = file(".json", "");
     let written = path.clone();
     let provider = IdentityProvider::start().await;

@@ -1,5 +1,5 @@
-//! `mcp-auth explain --url` says of odd URLs what the plugin in real Envoy does: which server they
-//! belong to, once Envoy has normalised them.
+//! `mcp-auth explain --url` gives the same result for odd URLs as the plugin in real Envoy: the
+//! server that the URL belongs to once Envoy has normalised it.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ fn challenged(challenge: &str) -> Option<&'static str> {
     Some(SERVERS.iter().find(own)?.0)
 }
 
-/// Compares the two under this host and path. Returns what differs, or the server.
+/// Compares the two for this host and path. Returns the difference, or the server.
 async fn compare(
     stack: &Stack,
     config: &str,
@@ -99,7 +99,7 @@ async fn compare(
     let notes = notes.join("\n");
     let server = response.header("www-authenticate").first().and_then(|text| challenged(text));
     let agrees = match response.status() {
-        // Envoy's own have no reason.
+        // Envoy's own responses have no reason.
         400 if !response.body().contains("reason") => notes.contains("itself responds with 400"),
         307 => {
             let location = response.header("location").pop().unwrap_or_default();
@@ -120,8 +120,8 @@ async fn compare(
     Err(format!("{host}{path}: {} {server:?}, but {explanation}", response.status()))
 }
 
-/// What differs with these settings of the connection manager, and for how many requests a server was
-/// found.
+/// The differences with these settings of the connection manager, and the number of requests for
+/// which a server was found.
 async fn differences(settings: Value) -> (Vec<String>, usize) {
     let stack = Stack::builder()
         .alone()

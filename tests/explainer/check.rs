@@ -1,4 +1,4 @@
-//! `mcp-auth check`: what it finds in configurations, and that it finds nothing in good ones.
+//! `mcp-auth check`: its findings in configurations, and that it has none in good ones.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::missing_clusters::add_clusters_of_routes;
 use crate::support::{configuration, file, mcp_auth};
 
 fn check(path: &str) -> Value {
-    // Offline: the providers of the examples are not there.
+    // Offline, because the providers of the examples do not exist.
     mcp_auth(&["check", path, "--offline", "--json"], "").json()
 }
 
@@ -68,9 +68,10 @@ fn the_configurations_of_the_repository_are_good() {
     assert!(count >= 9, "{count}");
 }
 
-/// A block that has nothing but a part of a provider, for the provider of the page's first block.
+/// A block that holds only a part of a provider, in the place of the provider in the page's first
+/// block.
 #[test]
-fn the_parts_of_a_provider_on_its_page_fit_the_configuration_there() {
+fn the_parts_of_a_provider_on_a_page_fit_the_configuration_there() {
     let mut count = 0;
     for path in markdown().iter().filter(|path| path.parent().unwrap().ends_with("providers")) {
         let blocks = code_blocks(&fs::read_to_string(path).unwrap(), "yaml");
@@ -91,7 +92,7 @@ fn the_parts_of_a_provider_on_its_page_fit_the_configuration_there() {
 }
 
 #[test]
-fn the_clusters_of_the_pages_check_certificates() {
+fn the_clusters_on_the_pages_validate_certificates() {
     for path in markdown() {
         let blocks = code_blocks(&fs::read_to_string(&path).unwrap(), "yaml");
         let Some(cluster) = blocks.iter().map(|block| yaml(block)).find(Value::is_array) else {
@@ -132,9 +133,9 @@ fn faults_are_named_with_their_fields() {
     assert_eq!(faults, ["mode: is duplicated", "providers: is required"]);
 }
 
-/// Over HTTP+SSE, lists arrive on the path of the URL, and calls are sent to another.
+/// Over HTTP+SSE, lists arrive on the path of the URL, and calls are sent to another path.
 #[test]
-fn rules_that_name_tools_on_another_path_than_lists_arrive_on_are_warned_of() {
+fn rules_that_name_tools_on_another_path_than_the_lists_cause_a_warning() {
     let warnings = |url: &str, rule: Value, further: Value| {
         let mut bootstrap = Bootstrap::example();
         let configuration = bootstrap.plugin_configuration();
@@ -261,7 +262,7 @@ fn a_cluster_that_validates_no_certificate_causes_a_warning() {
 }
 
 #[test]
-fn the_plugin_is_found_in_what_istio_writes() {
+fn the_plugin_is_found_in_istios_resources() {
     let plugin =
         configuration(json!([provider("https://id.example.com/jwks", "outbound|443||id")]));
     let wasm_plugin = json!({

@@ -1,11 +1,11 @@
-//! Arguments, standard input, exit status, and what is shown to whom.
+//! Arguments, standard input, exit status and output.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, claims, now};
 
 use crate::support::{Run, configuration, file, key_set, mcp_auth, with};
 
-/// A configuration in a file, whose keys stand in it, and a token that it accepts.
+/// A file with a configuration that has inline keys, and a token that it accepts.
 fn good() -> (String, String, Value, SigningKey) {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let provider = json!({
@@ -61,7 +61,7 @@ fn a_token_on_the_command_line_is_judged_with_a_warning() {
 }
 
 #[test]
-fn neither_token_nor_signature_is_shown() {
+fn neither_the_token_nor_its_signature_is_shown() {
     let (config, token, ..) = good();
     let signature = token.rsplit('.').next().unwrap();
     let changed = format!("{token}AAAA");
@@ -105,7 +105,7 @@ fn the_exit_status_gives_the_verdict() {
 }
 
 #[test]
-fn a_token_can_be_judged_as_of_any_time() {
+fn a_token_can_be_judged_at_any_time() {
     let (config, _, claims, key) = good();
     let old = with(&claims, json!({"iat": 1_700_000_000, "nbf": null, "exp": 1_700_003_600}));
     let token = key.token(&old);
@@ -120,7 +120,7 @@ fn a_token_can_be_judged_as_of_any_time() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn programs_get_json_of_a_fixed_shape() {
+fn json_output_has_a_fixed_shape() {
     let (config, token, claims, key) = good();
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     let json = run.json();
@@ -208,7 +208,7 @@ fn access_rules_are_evaluated_for_the_given_method_and_path() {
 }
 
 #[test]
-fn further_observations_are_noted() {
+fn additional_observations_are_noted() {
     let (config, token, claims, key) = good();
     let document: Value = serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
     let mut single_use = document.clone();
@@ -249,7 +249,7 @@ fn no_claim_adds_a_line_to_the_report() {
 }
 
 #[test]
-fn nothing_in_a_token_is_interpreted_by_the_terminal() {
+fn control_characters_in_a_token_are_escaped() {
     let (config, _, claims, key) = good();
     let token = key.token(&with(&claims, json!({"name": "\u{1b}[31m \u{9b}31m", "aud": "\u{9b}"})));
     let run = mcp_auth(&["explain", &config], &token);
@@ -259,7 +259,7 @@ fn nothing_in_a_token_is_interpreted_by_the_terminal() {
 }
 
 #[test]
-fn a_configuration_from_another_place_does_not_need_its_secrets() {
+fn a_configuration_can_be_checked_without_its_secrets() {
     let (config, token, ..) = good();
     let mut document: Value =
         serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
@@ -269,7 +269,7 @@ fn a_configuration_from_another_place_does_not_need_its_secrets() {
     }});
     let config = file(".json", &document.to_string());
     assert_eq!(mcp_auth(&["check", &config], "").code, Some(0));
-    // Only the directory knows.
+    // Only the directory knows the user.
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(2), &"undecided".into()));
 }
@@ -287,12 +287,12 @@ fn the_verdict_is_undecided_where_a_rule_depends_on_the_message() {
     let config = file(".json", &document.to_string());
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(2), &"undecided".into()));
-    // Where no message could pass, there is no need to know it.
+    // Where no message could pass, the message does not matter.
     document["access"]["rules"].as_array_mut().unwrap().remove(1);
     let config = file(".json", &document.to_string());
     let run = mcp_auth(&["explain", &config, "--json"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(1), &"refused".into()));
-    // A GET has no message, and so the first rule is not about it.
+    // A GET has no message, so the first rule does not match.
     let run = mcp_auth(&["explain", &config, "--json", "--method", "GET"], &token);
     assert_eq!((run.code, &run.json()["verdict"]), (Some(0), &"accepted".into()));
 }

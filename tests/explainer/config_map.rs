@@ -7,7 +7,7 @@ use testbed::{Bootstrap, rendered_chart, repository_root, yaml};
 
 use crate::support::{file, mcp_auth};
 
-/// Resources as text: a Service, and a ConfigMap with these files.
+/// A YAML stream with a Service, and a ConfigMap with these files.
 fn resources(files: &Value) -> String {
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mcp"}, "data": files,
@@ -20,7 +20,7 @@ fn check(resources: &str) -> Value {
 }
 
 #[test]
-fn what_is_found_is_what_would_be_found_in_envoys_file() {
+fn a_config_map_has_the_same_findings_as_envoys_file() {
     let mut bootstrap = Bootstrap::example();
     let good = bootstrap.tree().to_string();
     bootstrap.plugin_configuration()["providers"][0]["cluster"] = json!("missing");

@@ -1,5 +1,5 @@
-//! A field that is duplicated is named with its path, whatever the file: Envoy takes one of the two
-//! without a word.
+//! A duplicated field is named with its path, whatever the file: Envoy silently uses one of the
+//! two.
 
 use serde_json::{Value, json};
 use testbed::Bootstrap;
@@ -28,7 +28,7 @@ mode: report
 ";
 
 #[test]
-fn in_yaml_each_is_named_with_its_path() {
+fn each_duplicate_in_yaml_is_named_with_its_path() {
     assert_eq!(faults(&file(".yaml", PLUGIN)), [""; 0]);
     let twice = PLUGIN.replace("  cluster: own\n", "  cluster: own\n  cluster: other\n");
     let twice = twice + "mode: enforce\n";
@@ -36,12 +36,12 @@ fn in_yaml_each_is_named_with_its_path() {
         faults(&file(".yaml", &twice)),
         ["providers[0].cluster: is duplicated", "mode: is duplicated"]
     );
-    // On one line, which looks like JSON and is not.
+    // In flow style, which looks like JSON but is not.
     let flow = "{resource: {url: https://mcp.example.com/mcp}, providers: [{name: own, issuer: \
                 https://id.example.com, client_ids: [mcp], jwks_url: https://id.example.com/jwks, \
                 cluster: own}], mode: report, mode: enforce}";
     assert_eq!(faults(&file(".yaml", flow)), ["mode: is duplicated"]);
-    // Together with what else is wrong.
+    // Together with other faults.
     let faulty = format!("{twice}surprise: 1\n");
     assert_eq!(
         faults(&file(".yaml", &faulty)),
@@ -59,11 +59,11 @@ fn in_yaml_each_is_named_with_its_path() {
 }
 
 #[test]
-fn in_the_file_of_envoy_or_kubernetes_it_is_named_too() {
+fn duplicates_in_files_of_envoy_and_kubernetes_are_named_too() {
     let mut bootstrap = Bootstrap::example();
     let json = bootstrap.tree().to_string();
     assert_eq!(faults(&file(".json", &json)), [""; 0]);
-    // In the plugin's part, by its path there.
+    // In the plugin's configuration, by the path there.
     let twice = json.replacen("\"user_claim\":", "\"user_claim\":\"sub\",\"user_claim\":", 1);
     assert_eq!(faults(&file(".json", &twice)), ["providers[0].user_claim: is duplicated"]);
     // Elsewhere, by the whole path.
@@ -88,7 +88,7 @@ fn in_the_file_of_envoy_or_kubernetes_it_is_named_too() {
     ] {
         let resource = format!("kind: {kind}\nspec: {fields}\n");
         assert_eq!(faults(&file(".yaml", &resource)), ["mode: is duplicated"], "{kind}");
-        // Beside it, too.
+        // Outside the plugin's configuration, too.
         let both = format!("kind: ServiceEntry\nkind: ServiceEntry\n---\n{resource}");
         let expected = ["mode: is duplicated", "kind: is duplicated"];
         assert_eq!(faults(&file(".yaml", &both)), expected, "{kind}");

@@ -1,4 +1,4 @@
-//! Envoy Gateway's EnvoyExtensionPolicy is checked as Istio's WasmPlugin is.
+//! Envoy Gateway's EnvoyExtensionPolicy is checked like Istio's WasmPlugin.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, claims, repository_root};
@@ -37,7 +37,7 @@ fn remote() -> Value {
 }
 
 #[test]
-fn the_plugin_is_found_in_it() {
+fn the_plugin_is_found_in_a_policy() {
     let other = json!({"name": "other", "config": {"header": "x"}});
     let report = check(&policy(json!([other, wasm(&remote())])));
     assert_eq!(report["verdict"], "good", "{report}");
@@ -62,17 +62,17 @@ fn the_example_with_the_native_module_is_good() {
 }
 
 #[test]
-fn its_faults_are_named() {
+fn the_faults_of_a_policy_are_named() {
     let mut faulty = remote();
     faulty["providers"][0]["client_ids"] = json!([]);
     let report = check(&policy(json!([wasm(&faulty)])));
     assert_eq!(report["verdict"], "faulty");
     let faults = &report["plugins"][0]["faults"];
     assert_eq!(*faults, json!(["providers[0].client_ids: must hold at least one audience"]));
-    // Envoy Gateway makes JSON of whatever is there: of text, a JSON string.
+    // Envoy Gateway converts any value to JSON: from a string, a JSON string.
     let report = check(&policy(json!([wasm(&json!(remote().to_string()))])));
     assert_eq!(report["verdict"], "faulty", "{report}");
-    // The status page is not among its plugins.
+    // The status page is not among the plugins of the policy.
     let mut page = wasm(&json!({"hosts": ["status.internal"]}));
     page["rootID"] = json!("mcp_auth_status");
     let report = check(&policy(json!([wasm(&remote()), page])));
@@ -80,7 +80,7 @@ fn its_faults_are_named() {
 }
 
 #[test]
-fn a_token_is_judged_by_it() {
+fn a_token_is_judged_by_the_configuration_in_a_policy() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let config = configuration(json!([{
         "name": "own", "issuer": "https://id.example.com", "client_ids": ["mcp"],

@@ -1,4 +1,4 @@
-//! `mcp-auth keys`: what the plugin would make of a provider's keys.
+//! `mcp-auth keys`: how the plugin would read a provider's keys.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, Bootstrap, Document, Fault, IdentityProvider, SigningKey};
@@ -14,7 +14,7 @@ fn configured(provider: &IdentityProvider) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_element_is_shown_with_what_becomes_of_it() {
+async fn each_element_is_shown_as_used_or_dropped() {
     let provider = IdentityProvider::start().await;
     provider.set_cache_control("max-age=3600");
     let small = SigningKey::generate_rsa(Algorithm::Rs256, "small", 1024);
@@ -73,7 +73,7 @@ async fn each_element_is_shown_with_what_becomes_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_without_keys_gets_cause_and_fix_and_the_others_their_keys() {
+async fn a_provider_without_keys_is_shown_with_cause_and_fix_next_to_the_others() {
     let mut provider = IdentityProvider::start().await;
     let config = {
         let key = SigningKey::generate(Algorithm::Es256, "k1");
@@ -117,7 +117,7 @@ async fn a_cluster_that_envoy_lacks_is_not_called() {
 }
 
 #[test]
-fn a_given_authority_is_trusted() {
+fn the_authority_given_with_an_option_is_trusted() {
     let (tls, certificate) = self_signed();
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let keys = key_set(&[&key]).to_string();
@@ -142,7 +142,7 @@ fn a_given_authority_is_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_cannot_be_read_is_shown_with_its_member_and_character() {
+async fn an_unreadable_key_is_shown_with_its_member_and_character() {
     let provider = IdentityProvider::start().await;
     let good = SigningKey::generate(Algorithm::Es256, "good");
     let key = with(&good.public_jwk(), json!({"kid": "bad"}));

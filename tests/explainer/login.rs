@@ -10,10 +10,10 @@ use testbed::{Bootstrap, Port};
 
 use crate::support::{file, mcp_auth, response, self_signed, serve, with};
 
-/// Where a provider's metadata are.
+/// The path of a provider's metadata document.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// What a provider publishes that does all that a login needs.
+/// The metadata of a provider that supports everything that a login needs.
 fn metadata(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
@@ -26,7 +26,7 @@ fn metadata(issuer: &str) -> Value {
     })
 }
 
-/// A gateway with the login at this issuer.
+/// A gateway whose provider has this issuer.
 fn gateway(issuer: &str) -> Value {
     json!({
         "resource": {"url": "https://mcp.example.com/mcp", "scopes_supported": ["mcp.tools"]},
@@ -45,7 +45,7 @@ fn check(configuration: &Value, arguments: &[&str]) -> Value {
     mcp_auth(&[&["check", &path, "--json"], arguments].concat(), "").json()
 }
 
-/// The report on a gateway whose provider responds with this to the request for its metadata.
+/// The report on a gateway whose provider responds with this to the metadata request.
 fn check_against(document: impl Fn(&str) -> String + Send + 'static) -> Value {
     let address = serve(None, move |path, address| {
         assert_eq!(path, DISCOVERY);
@@ -54,7 +54,7 @@ fn check_against(document: impl Fn(&str) -> String + Send + 'static) -> Value {
     check(&gateway(&format!("http://{address}")), &[])
 }
 
-/// The same, with these members in its metadata; null removes one.
+/// The same with these members in the metadata; null removes one.
 fn check_with(members: Value) -> Value {
     check_against(move |issuer| ok(&with(&metadata(issuer), members.clone())))
 }
@@ -91,7 +91,7 @@ fn the_redirect_uri_to_register_is_named_and_a_good_provider_causes_no_warning()
     for part in ["\"gateway\"", "with a secret", "https://mcp.example.com/oauth/callback/own"] {
         assert!(registration.ends_with(part) || registration.contains(part), "{registration}");
     }
-    // People read it, too.
+    // The report for people has it too.
     let path = file(".json", &gateway("http://127.0.0.1:1").to_string());
     let run = mcp_auth(&["check", &path], "");
     assert!(run.stdout.contains("https://mcp.example.com/oauth/callback/own"), "{run:?}");
@@ -109,7 +109,7 @@ fn the_redirect_uri_follows_issuer_path_and_name() {
 }
 
 #[test]
-fn metadata_that_no_login_works_with_are_faults() {
+fn metadata_that_make_a_login_impossible_are_faults() {
     for (members, parts) in [
         (json!({"issuer": "https://other.example"}), &["names another issuer"][..]),
         (json!({"issuer": null}), &["names another issuer"]),
@@ -132,7 +132,7 @@ fn metadata_that_no_login_works_with_are_faults() {
         assert_found(&check_with(members), "faults", parts);
     }
     assert_found(&check_against(|_| response("200 OK", "", "<html>")), "faults", &["not JSON"]);
-    // Entra ID does not list it, and supports it.
+    // Entra ID does not list it, but supports it.
     let report = check_with(json!({"code_challenge_methods_supported": null}));
     assert_eq!(report["verdict"], "good", "{report:#}");
 }
@@ -153,7 +153,7 @@ fn a_provider_that_would_give_no_refresh_tokens_causes_a_warning() {
     configuration["providers"][0]["login"]["always"] = json!(["openid"]);
     let report = check(&configuration, &[]);
     assert_found(&report, "warnings", &["offline_access is not in `always`", "log in again"]);
-    // Google gives one for a parameter.
+    // Google issues one if a parameter asks for it.
     configuration["providers"][0]["login"]["parameters"] = json!({"access_type": "offline"});
     assert_eq!(all(&check(&configuration, &[]), "warnings"), [""; 0]);
 }
@@ -174,7 +174,7 @@ fn metadata_that_cannot_be_read_from_here_cause_a_warning_with_the_cause() {
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_causes_a_warning_until_it_is() {
+fn an_untrusted_certificate_causes_a_warning() {
     let (tls, pem): (Arc<ServerConfig>, String) = self_signed();
     let issuer = |address: SocketAddr| format!("https://localhost:{}", address.port());
     let address = serve(Some(tls), move |_, address| ok(&metadata(&issuer(address))));
@@ -186,7 +186,7 @@ fn a_certificate_that_is_not_trusted_causes_a_warning_until_it_is() {
 }
 
 #[test]
-fn offline_nobody_is_asked() {
+fn no_callout_is_made_offline() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let address = serve(None, move |_, address| {
@@ -201,7 +201,7 @@ fn offline_nobody_is_asked() {
 }
 
 #[test]
-fn scopes_that_the_provider_takes_for_those_of_another_api_cause_a_warning() {
+fn scopes_that_the_provider_reads_as_those_of_another_api_cause_a_warning() {
     let mut configuration = gateway("http://127.0.0.1:1");
     configuration["providers"][0] = json!({
         "name": "entra", "template": "entra_id",
@@ -226,7 +226,7 @@ fn scopes_that_the_provider_takes_for_those_of_another_api_cause_a_warning() {
 }
 
 #[test]
-fn an_envoy_file_without_the_cluster_or_the_option_is_found_wanting() {
+fn an_envoy_file_without_the_cluster_or_the_option_is_reported() {
     let address = serve(None, |_, address| ok(&metadata(&format!("http://{address}"))));
     let mut bootstrap = Bootstrap::example();
     *bootstrap.plugin_configuration() = gateway(&format!("http://{address}"));

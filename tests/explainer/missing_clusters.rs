@@ -5,7 +5,7 @@ use testbed::Bootstrap;
 
 use crate::support::{file, mcp_auth};
 
-/// Gives Envoy each cluster that a route names.
+/// Adds each cluster that a route names.
 pub fn add_clusters_of_routes(bootstrap: &mut Bootstrap) {
     let mut names = Vec::new();
     collect(&bootstrap.connection_manager()["route_config"], &mut names);

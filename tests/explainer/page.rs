@@ -1,4 +1,4 @@
-//! What docs/explainer.md shows is what the program prints.
+//! docs/explainer.md shows exactly what the program prints.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use testbed::{Algorithm, IdentityProvider, SigningKey, code_blocks, repository_r
 
 use crate::support::{Run, file, mcp_auth};
 
-/// The time of the page.
+/// The time for which the page shows its output.
 const AT: u64 = 1_800_000_000;
 
 fn page() -> String {
     fs::read_to_string(repository_root().join("docs/explainer.md")).unwrap()
 }
 
-/// The block of the page that begins with this command, without it.
+/// The output that the page shows below this command.
 fn shown(command: &str) -> String {
     let blocks = code_blocks(&page(), "text");
     let begin = format!("$ {command}\n");
@@ -22,7 +22,7 @@ fn shown(command: &str) -> String {
     block.unwrap_or_else(|| panic!("the page does not show {command:?}")).to_owned()
 }
 
-/// Asserts that the page shows this run. Numbers about calls may differ.
+/// Asserts that the page shows this run. Durations of callouts may differ.
 fn assert_shown(command: &str, run: &Run) {
     let settled = |text: &str| {
         let lines = text.trim_end().lines().map(|line| {
@@ -39,7 +39,7 @@ fn assert_shown(command: &str, run: &Run) {
     assert_eq!(settled(prints), settled(&shown(command)), "the program prints:\n{prints}");
 }
 
-/// The configuration of the README, in a file.
+/// The README's configuration, in a file.
 fn of_readme(edit: impl Fn(&mut Value)) -> String {
     let readme = fs::read_to_string(repository_root().join("README.md")).unwrap();
     let mut configuration = yaml(&code_blocks(&readme, "yaml")[0]);
@@ -48,7 +48,7 @@ fn of_readme(edit: impl Fn(&mut Value)) -> String {
 }
 
 #[test]
-fn the_session_with_a_token_is_real() {
+fn the_page_shows_the_real_output_for_a_token() {
     let tenant = "8d5c1f2e-0000-4000-8000-000000000000";
     let claims = json!({
         "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
@@ -70,7 +70,7 @@ fn the_session_with_a_token_is_real() {
 }
 
 #[test]
-fn the_session_with_a_faulty_configuration_is_real() {
+fn the_page_shows_the_real_output_for_a_faulty_configuration() {
     let example = repository_root().join("envoy/envoy.yaml");
     let text = fs::read_to_string(example).unwrap();
     let text = text.replace("cluster: identity_provider\n", "cluster: identity\n");
@@ -80,7 +80,7 @@ fn the_session_with_a_faulty_configuration_is_real() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_session_with_keys_is_real() {
+async fn the_page_shows_the_real_output_for_keys() {
     let provider = IdentityProvider::start().await;
     let small = SigningKey::generate_rsa(Algorithm::Rs256, "2019", 1024);
     provider.set_keys([SigningKey::generate(Algorithm::Es256, "2027"), small]);

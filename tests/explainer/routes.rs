@@ -1,4 +1,5 @@
-//! `mcp-auth check`: compares several servers with the routes of Envoy's file, and names what differs.
+//! `mcp-auth check` compares several servers with the routes in Envoy's file, and names each
+//! difference.
 
 use serde_json::{Value, json};
 use testbed::Bootstrap;
@@ -24,7 +25,7 @@ pub fn host(name: &str, domains: &[&str], routes: Value) -> Value {
     json!({"name": name, "domains": domains, "routes": routes})
 }
 
-/// Three servers, and routes that agree with them.
+/// Three servers, with routes that match them.
 fn agreeing() -> Bootstrap {
     let mut bootstrap = Bootstrap::example();
     let configuration = bootstrap.plugin_configuration();
@@ -43,7 +44,7 @@ fn agreeing() -> Bootstrap {
     bootstrap
 }
 
-/// The faults, warnings and notes about these edits of the plugin's configuration and of the HTTP
+/// The faults, warnings and notes after these edits of the plugin's configuration and of the HTTP
 /// connection manager.
 pub fn findings(edit: impl FnOnce(&mut Value, &mut Value)) -> [Vec<String>; 3] {
     let mut bootstrap = agreeing();
@@ -57,7 +58,7 @@ fn edit_both(bootstrap: &mut Bootstrap, edit: impl FnOnce(&mut Value, &mut Value
     *bootstrap.plugin_configuration() = configuration;
 }
 
-/// The same if these members are added to the listener too.
+/// The same with these members added to the listener.
 pub fn findings_behind(
     listener: &Value,
     edit: impl FnOnce(&mut Value, &mut Value),
@@ -102,7 +103,7 @@ fn routes_that_agree_with_the_servers_are_good() {
         ("a wildcard domain", |_, manager| {
             hosts(manager)[0]["domains"] = json!(["*.example"]);
         }),
-        ("a domain that begins alike, for any port", |_, manager| {
+        ("a domain with the same beginning, for any port", |_, manager| {
             hosts(manager)[1]["domains"] = json!(["gateway.*"]);
         }),
         ("another server for all other hosts", |_, manager| {
@@ -114,7 +115,7 @@ fn routes_that_agree_with_the_servers_are_good() {
         ("a regular expression", |_, manager| {
             routes(manager, 1)[1]["match"] = json!({"safe_regex": {"regex": "/two/mcp(/.*)?"}});
         }),
-        ("a prefix that takes more, which belongs to no server", |_, manager| {
+        ("a prefix that matches more paths, of no server", |_, manager| {
             routes(manager, 1)[0]["match"] = json!({"prefix": "/one"});
         }),
         ("weighted clusters of one server", |_, manager| {
@@ -122,7 +123,7 @@ fn routes_that_agree_with_the_servers_are_good() {
                 {"name": "alone", "weight": 90}, {"name": "alone-next", "weight": 10},
             ]}});
         }),
-        ("header fields that change the timeout alone", |_, manager| {
+        ("header fields that only change the timeout", |_, manager| {
             let mut slow = route("/mcp", "alone");
             slow["match"]["headers"] = json!([{"name": "x-slow", "present_match": true}]);
             routes(manager, 0).insert(0, slow);
@@ -137,7 +138,7 @@ fn routes_that_agree_with_the_servers_are_good() {
     }
 }
 
-/// What differs, the edits, and a part of the fault.
+/// The difference, the edits, and a part of the fault.
 const CROSSINGS: [(&str, Edit, &str); 7] = [
     (
         "a default port that only `*` takes, where a server of any host is",
@@ -174,7 +175,7 @@ const CROSSINGS: [(&str, Edit, &str); 7] = [
          cluster \"alone\" of resources[0] (alone)",
     ),
     (
-        "case that Envoy ignores, under a server that has the whole host",
+        "case that Envoy ignores, below a server that has the whole host",
         |configuration, manager| {
             configuration["resources"][2]["url"] = json!("https://gateway.example/");
             routes(manager, 1)[0]["match"]["case_sensitive"] = json!(false);
@@ -184,7 +185,7 @@ const CROSSINGS: [(&str, Edit, &str); 7] = [
          cluster \"one\" of resources[1] (one)",
     ),
     (
-        "a prefix that takes more, under a server that has the whole host",
+        "a prefix that matches more paths, below a server that has the whole host",
         |configuration, manager| {
             configuration["resources"][2]["url"] = json!("https://gateway.example/");
             routes(manager, 1)[0]["match"] = json!({"prefix": "/one/mcp"});
@@ -193,7 +194,7 @@ const CROSSINGS: [(&str, Edit, &str); 7] = [
         "a request for gateway.example/one/mcpx belongs to resources[2] (two)",
     ),
     (
-        "a path that Envoy takes alone, without what is below it",
+        "an exact path, without the paths below it",
         |configuration, manager| {
             configuration["resources"][2]["url"] = json!("https://gateway.example/");
             routes(manager, 1)[0]["match"] = json!({"path": "/one/mcp"});
@@ -203,7 +204,7 @@ const CROSSINGS: [(&str, Edit, &str); 7] = [
          the cluster \"two\" of resources[2] (two)",
     ),
     (
-        "a regular expression that takes a path of another server",
+        "a regular expression that matches a path of another server",
         |_, manager| {
             let all = json!({"safe_regex": {"regex": "/(one|two)/mcp/.+"}});
             routes(manager, 1).insert(0, json!({"match": all, "route": {"cluster": "one"}}));
@@ -221,7 +222,7 @@ fn a_request_that_reaches_a_server_by_the_rules_of_another_is_a_fault() {
     }
 }
 
-/// What differs, the edits, and a part of the only warning.
+/// The difference, the edits, and a part of the only warning.
 const WARNINGS: [(&str, Edit, &str); 16] = [
     (
         "no virtual host",
@@ -230,7 +231,7 @@ const WARNINGS: [(&str, Edit, &str); 16] = [
          among its `domains`",
     ),
     (
-        "a virtual host for the default port alone",
+        "a virtual host for the default port only",
         |_, manager| hosts(manager)[0]["domains"] = json!(["alone.example:443"]),
         "resources[0] (alone): requests for alone.example/mcp: no virtual host",
     ),
@@ -246,7 +247,7 @@ const WARNINGS: [(&str, Edit, &str); 16] = [
          route for this path",
     ),
     (
-        "a route in other letters",
+        "a route in another case",
         |_, manager| routes(manager, 1)[0] = route("/One/mcp", "one"),
         "the virtual host \"gateway\" has no route for this path",
     ),
@@ -314,7 +315,7 @@ const WARNINGS: [(&str, Edit, &str); 16] = [
         "`case_sensitive: false` in routes[1] of the virtual host \"gateway\"",
     ),
     (
-        "a port that Envoy takes off",
+        "a port that Envoy removes",
         |configuration, manager| {
             configuration["resources"][0]["url"] = json!("https://alone.example:8443/mcp");
             manager["strip_any_host_port"] = json!(true);
@@ -343,7 +344,7 @@ const WARNINGS: [(&str, Edit, &str); 16] = [
 ];
 
 #[test]
-fn what_else_differs_causes_a_warning() {
+fn every_other_difference_causes_a_warning() {
     for (name, edit, expected) in WARNINGS {
         let [faults, warnings, _] = findings(edit);
         assert_eq!(faults, [""; 0], "{name}");
@@ -352,8 +353,8 @@ fn what_else_differs_causes_a_warning() {
     }
 }
 
-/// Sends the requests for `one` and `two` to the same path of one cluster, and adds these members to
-/// the actions of their routes.
+/// Routes the requests for `one` and `two` to the same path of one cluster, and adds these members
+/// to the routes' actions.
 fn same_path(manager: &mut Value, members: [Value; 2]) {
     for (route, members) in routes(manager, 1).iter_mut().zip(members) {
         let action = json!({"cluster": "both", "prefix_rewrite": "/mcp"});
@@ -362,7 +363,7 @@ fn same_path(manager: &mut Value, members: [Value; 2]) {
 }
 
 #[test]
-fn two_servers_that_their_cluster_cannot_tell_apart_are_a_fault() {
+fn two_servers_that_their_cluster_cannot_distinguish_are_a_fault() {
     let by_two = "routes[0] of the virtual host \"gateway\" and routes[1] of the virtual host \
                   \"gateway\"";
     let cases: [(&str, Edit, &str); 4] = [
@@ -412,7 +413,7 @@ fn two_servers_that_their_cluster_cannot_tell_apart_are_a_fault() {
 }
 
 #[test]
-fn what_a_cluster_may_tell_two_servers_apart_by_is_no_fault() {
+fn anything_by_which_a_cluster_may_distinguish_servers_is_not_a_fault() {
     let marked = json!({"metadata_match": {"filter_metadata": {"envoy.lb": {"server": "two"}}}});
     let cases = [
         ("a subset of the cluster", marked),
@@ -491,6 +492,6 @@ fn a_hundred_servers_are_compared_quickly() {
         *routes(manager, 0) = paths.iter().map(|path| route(path, path)).collect();
     });
     assert_eq!(found, NOTHING);
-    // In a debug build, on a busy machine.
+    // The limit is for a debug build on a busy machine.
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }

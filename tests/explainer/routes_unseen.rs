@@ -1,5 +1,5 @@
-//! `mcp-auth check`: where Envoy may send a request elsewhere than its routes seem to say, it never says
-//! that all is well.
+//! `mcp-auth check`: where Envoy may route a request in a way that its file does not show, the
+//! program does not report that all is well.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn matching(route_match: Value, cluster: &str) -> Value {
     json!({"match": route_match, "route": {"cluster": cluster}})
 }
 
-/// Sets a field of the first route of `gateway`, which is that of the server `one`.
+/// Sets a field of the first route of `gateway`, which belongs to the server `one`.
 fn set(manager: &mut Value, field: &str, value: Value) {
     routes(manager, 1)[0]["route"][field] = value;
 }
@@ -22,7 +22,7 @@ fn filters(manager: &mut Value) -> &mut Vec<Value> {
 
 const FIRST: &str = "routes[0] of the virtual host \"gateway\" was not compared for all requests: ";
 
-/// What cannot be seen, the edits, and parts of the only warning.
+/// What the file does not show, the edits, and parts of the only warning.
 const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
     (
         "a regular expression of any kind",
@@ -70,7 +70,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
         [FIRST, "the request or an extension selects its cluster"],
     ),
     (
-        "a regular expression that takes more of another server's paths than was tried",
+        "a regular expression that matches more of another server's paths than were tried",
         |_, manager| {
             let some = json!({"safe_regex": {"regex": "/(one|two)/mcp/admin(/.*)?"}});
             routes(manager, 1).insert(0, matching(some, "two"));
@@ -78,7 +78,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
         [FIRST, "its regular expression was compared for only a few paths"],
     ),
     (
-        "a cluster that an extension in place names",
+        "a cluster that an inline extension names",
         |_, manager| {
             routes(manager, 1)[0]["route"] = json!({"inline_cluster_specifier_plugin": {}});
         },
@@ -134,7 +134,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
         ],
     ),
     (
-        "a path of a server that is another one's in the same cluster",
+        "a path of one server that is another's in the same cluster",
         |configuration, manager| {
             configuration["resources"][0]["url"] = json!("https://alone.example/");
             *routes(manager, 0) = vec![prefix("/", "two")];
@@ -174,7 +174,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
         ],
     ),
     (
-        "a route that takes more than one server's requests by a header field",
+        "a route that matches requests of several servers by a header field",
         |_, manager| {
             let mut both = prefix("/", "third");
             both["match"]["query_parameters"] = json!([{"name": "v", "present_match": true}]);
@@ -185,7 +185,7 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
 ];
 
 #[test]
-fn what_cannot_be_compared_causes_a_warning() {
+fn routing_that_cannot_be_compared_causes_a_warning() {
     for (name, edit, expected) in UNSEEN {
         let [faults, warnings, _] = findings(edit);
         assert_eq!(faults, [""; 0], "{name}");
@@ -195,7 +195,7 @@ fn what_cannot_be_compared_causes_a_warning() {
 }
 
 #[test]
-fn what_makes_no_difference_causes_none() {
+fn routing_that_makes_no_difference_causes_no_warning() {
     let cases: [(&str, Edit); 11] = [
         (
             "regular expressions that are a path, a prefix, or a path and what is below it",
@@ -215,7 +215,7 @@ fn what_makes_no_difference_causes_none() {
             let one = json!({"safe_regex": {"regex": "/one/mcp(?:/.*)?"}});
             *routes(manager, 1) = vec![matching(one, "one"), route("/one/mcpx", "two")];
         }),
-        ("any regular expression where one server is alone", |_, manager| {
+        ("any regular expression where there is one server", |_, manager| {
             *routes(manager, 0) =
                 vec![matching(json!({"safe_regex": {"regex": "/m[c]p.*"}}), "alone")];
         }),
@@ -255,7 +255,7 @@ fn what_makes_no_difference_causes_none() {
 /// The port of the example's listener.
 const OWN_PORT: u16 = 10_000;
 
-/// Names a host with this port, and has Envoy remove that of the listener.
+/// Names a host with this port, and makes Envoy remove the listener's own port.
 fn name_port(configuration: &mut Value, manager: &mut Value, port: u16) {
     configuration["resources"][0]["hosts"] = json!([format!("alone.example:{port}")]);
     hosts(manager)[0]["domains"] = json!(["alone.*"]);
@@ -268,7 +268,7 @@ fn the_listeners_own_port_is_removed_as_in_envoy() {
         name_port(configuration, manager, OWN_PORT);
         configuration["resources"][0]["url"] = json!("https://alone.example:10000/mcp");
         configuration["resources"][0].as_object_mut().unwrap().remove("hosts");
-        // No request that gets here belongs to a server.
+        // No request that this route matches belongs to a server.
         let any = json!({"match": {"prefix": "/"}, "route": {"cluster_header": "x"}});
         routes(manager, 0).push(any);
     });
@@ -280,7 +280,7 @@ fn the_listeners_own_port_is_removed_as_in_envoy() {
 }
 
 #[test]
-fn a_host_with_the_listeners_own_port_is_routed_as_the_one_without() {
+fn a_host_with_the_listeners_own_port_is_routed_like_the_one_without() {
     // Envoy routes `gateway.example:10000` as `gateway.example`, and the plugin judges it so.
     let with_own_port = |strips: bool| {
         findings(move |_, manager| {
@@ -291,7 +291,8 @@ fn a_host_with_the_listeners_own_port_is_routed_as_the_one_without() {
     };
     assert_eq!(with_own_port(true), NOTHING);
     assert_eq!(with_own_port(false), NOTHING);
-    // The twin: a domain with another port, under any host, takes what belongs to a server.
+    // The twin: a domain with another port, under any host, matches requests that belong to a
+    // server.
     let [faults, ..] = findings(|configuration, manager| {
         manager["strip_matching_host_port"] = json!(true);
         configuration["resources"][1]["hosts"] = json!(["*"]);
@@ -303,7 +304,7 @@ fn a_host_with_the_listeners_own_port_is_routed_as_the_one_without() {
 }
 
 #[test]
-fn a_port_that_the_file_does_not_show_was_not_compared() {
+fn a_port_that_the_file_does_not_show_is_reported_as_not_compared() {
     for listener in [
         json!({"use_original_dst": true}),
         json!({"listener_filters": [{"name": "envoy.filters.listener.proxy_protocol"}]}),
@@ -321,7 +322,7 @@ fn a_port_that_the_file_does_not_show_was_not_compared() {
 }
 
 #[test]
-fn what_envoy_leaves_ambiguous_in_paths_causes_a_warning() {
+fn paths_that_envoy_does_not_normalise_cause_a_warning() {
     let settings: [(&str, Edit); 3] = [
         ("`normalize_path: true`", |_, manager| manager["normalize_path"] = json!(false)),
         ("`merge_slashes: true`", |_, manager| manager["merge_slashes"] = json!(false)),
@@ -379,7 +380,7 @@ const CROSSINGS: [(&str, Edit, &str); 8] = [
         "belongs to resources[1] (one), but Envoy sends it to the cluster \"two\"",
     ),
     (
-        "a cluster that only a further host of its server leads to",
+        "a cluster that only an additional host of its server leads to",
         |configuration, manager| {
             configuration["resources"][0]["hosts"] = json!(["alone.internal"]);
             hosts(manager)[0]["domains"] = json!(["alone.internal"]);
@@ -399,7 +400,7 @@ const CROSSINGS: [(&str, Edit, &str); 8] = [
          cluster \"two\" of resources[2] (two)",
     ),
     (
-        "a wildcard domain that fits better than that of a server for any host",
+        "a wildcard domain that is more specific than a server for any host",
         |configuration, manager| {
             configuration["resources"][0]["hosts"] = json!(["*"]);
             hosts(manager)[0]["domains"] = json!(["*", "alone.example"]);
@@ -419,7 +420,7 @@ fn a_request_that_reaches_another_server_in_an_unusual_way_is_a_fault() {
     }
 }
 
-/// How the plugin is off, the edits, and a part of the only warning.
+/// How the plugin is turned off, the edits, and a part of the only warning.
 const OFF: [(&str, Edit, &str); 6] = [
     (
         "a route",

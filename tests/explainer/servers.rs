@@ -1,4 +1,4 @@
-//! Several MCP servers: `explain --url` judges a token at one of them, and `check` warns where they
+//! Several MCP servers: `explain --url` judges a token at one of them, and `check` warns if they
 //! accept the same tokens.
 
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ fn a_token_is_judged_at_the_server_of_the_url() {
         let found = (&json["resource"], &json["reason"]);
         assert_eq!(found, (&resource, &reason), "{url}: {json}");
         assert_eq!(run.code, Some(i32::from(!reason.is_null())), "{url}");
-        // What Envoy would have done before is unknown here.
+        // The program does not know what Envoy would do to the URL before.
         let notes = json["notes"].to_string();
         let is_noted = notes.contains("give the URL in the form that Envoy forwards");
         assert_eq!(is_noted, reason == json!("unknown_resource"), "{url}: {json}");
@@ -84,14 +84,14 @@ fn a_token_is_judged_at_the_server_of_the_url() {
         assert!(fix.contains(&format!("add their `aud` to `{field}`.")), "{fix}");
         assert!(!fix.contains("client_ids"), "{fix}");
     }
-    // People read it, too.
+    // The report for people has it too.
     let run = mcp_auth(&["explain", &config, "--url", INCIDENTS], &one);
     assert!(run.stdout.starts_with("accepted (resource incidents, provider staff)\n"), "{run:?}");
     assert!(run.stdout.contains("x-mcp-resource: incidents\n"), "{run:?}");
 }
 
 #[test]
-fn the_url_is_asked_for_where_there_are_several() {
+fn the_url_is_required_where_there_are_several_servers() {
     let keys = keys();
     let config = file(".json", &configuration(keys.each_ref()).to_string());
     let token = keys[0].token(&claims(STAFF, "for-incidents"));
@@ -127,14 +127,14 @@ fn a_token_of_a_provider_that_another_server_accepts_is_explained() {
         "{json}"
     );
     assert!(fix.unwrap().contains("add \"partners\" to `resources[0].providers`"), "{json}");
-    // The twin: of an issuer that no server accepts.
+    // The twin: a token of an issuer that no server accepts.
     let stranger = keys[1].token(&claims("https://stranger.example", "for-incidents"));
     let (_, json) = explain(&config, &["--url", INCIDENTS], &stranger);
     let cause = json["cause"].as_str().unwrap();
     assert!(cause.starts_with("The token was issued by \"https://stranger.example\""), "{json}");
 }
 
-/// What is done, the edit, and the audience that is warned of.
+/// The edit with its name, and the audience in the warning.
 type Case = (&'static str, fn(&mut Value), Option<&'static str>);
 
 #[test]
@@ -155,7 +155,7 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
     let cases: [Case; 8] = [
         ("as it is", |_| {}, None),
         (
-            "one audience of two",
+            "one of two audiences",
             |c| c["resources"][1]["audiences"] = json!(["for-reports", "for-incidents"]),
             Some("\"for-incidents\""),
         ),
@@ -212,7 +212,7 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
             Some("\"mcp\""),
         ),
         (
-            "audiences apart in case",
+            "audiences that differ only in case",
             |c| c["resources"][1]["audiences"] = json!(["For-Incidents"]),
             None,
         ),
@@ -236,7 +236,7 @@ fn servers_that_accept_the_same_audience_cause_a_warning() {
 }
 
 #[test]
-fn parts_that_concern_no_request_of_a_server_cause_a_warning() {
+fn settings_that_apply_to_no_request_of_a_server_cause_a_warning() {
     let keys = keys();
     let mut configuration = configuration(keys.each_ref());
     configuration["resources"][0]["exempt"] = json!([

@@ -1,4 +1,4 @@
-//! How the program is run, and what it finds.
+//! Runs the program and reads its output.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use testbed::{SigningKey, random_id};
 
-/// What came of a run.
+/// The output of a run.
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
@@ -22,7 +22,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What was printed for programs.
+    /// The output in JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|why| panic!("{why}: {self:?}"))
     }
@@ -39,14 +39,14 @@ pub fn mcp_auth_on_bytes<A: AsRef<str>>(arguments: &[A], input: &[u8]) -> Run {
     command.args(arguments.iter().map(AsRef::as_ref));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Who reads no input closes it.
+    // A program that does not read its input closes it.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// A file with this content, whose name ends so.
+/// A file with this content, whose name has this ending.
 pub fn file(end: &str, content: &str) -> String {
     file_of_bytes(end, content.as_bytes())
 }
@@ -88,7 +88,7 @@ pub fn response(status: &str, fields: &str, body: &str) -> String {
     )
 }
 
-/// A server that lives as long as the tests do. It answers each path as configured.
+/// A server that runs as long as the tests. It responds to each path as configured.
 pub fn serve(
     tls: Option<Arc<ServerConfig>>,
     response_to: impl Fn(&str, SocketAddr) -> String + Send + 'static,
@@ -111,7 +111,7 @@ pub fn serve(
     address
 }
 
-/// Reads one request and answers it; who breaks off gets nothing.
+/// Reads one request and responds to it. A client that disconnects gets nothing.
 fn exchange(stream: impl Read + Write, response_to: impl Fn(&str) -> String) {
     let mut stream = BufReader::new(stream);
     let mut first = String::new();
@@ -131,7 +131,7 @@ fn exchange(stream: impl Read + Write, response_to: impl Fn(&str) -> String) {
     let _ = stream.flush();
 }
 
-/// TLS for `localhost` by a certificate of its own making, and that certificate in PEM.
+/// TLS for `localhost` with a self-signed certificate, and that certificate in PEM.
 pub fn self_signed() -> (Arc<ServerConfig>, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();

@@ -1,5 +1,5 @@
-//! What `mcp-auth check` warns of around the plugin's configuration, and that it says nothing about
-//! files in which all is well.
+//! The warnings of `mcp-auth check` about the surroundings of the plugin's configuration, and that
+//! there are none for good files.
 
 use serde_json::{Value, json};
 use testbed::Bootstrap;
@@ -9,7 +9,7 @@ use crate::support::{configuration, file, mcp_auth, with};
 /// The warnings and notes on a document.
 fn check(document: &Value) -> (Vec<String>, Vec<String>) {
     let run = mcp_auth(&["check", &file(".yaml", &document.to_string()), "--json"], "");
-    assert_eq!(run.code, Some(0), "a warning is no fault: {run:?}");
+    assert_eq!(run.code, Some(0), "a warning is not a fault: {run:?}");
     let report = run.json();
     let all = |kind: &str| {
         let plugins = report["plugins"].as_array().unwrap().iter();
@@ -19,7 +19,7 @@ fn check(document: &Value) -> (Vec<String>, Vec<String>) {
     (all("warnings"), all("notes"))
 }
 
-/// Asserts that each of these is warned of, in this order, and nothing else.
+/// Asserts that these are the warnings, in this order.
 fn assert_warns(document: &Value, expected: &[&str]) {
     let (warnings, _) = check(document);
     assert_eq!(warnings.len(), expected.len(), "{expected:?}: {warnings:#?}");
@@ -150,7 +150,7 @@ fn envoy_must_normalise_paths_where_rules_name_them() {
             assert_warns(bootstrap.tree(), &[]);
         }
     }
-    // Envoy takes the names in camel case, too.
+    // Envoy accepts the names in camel case, too.
     let mut bootstrap = by_rule();
     let manager = bootstrap.connection_manager().as_object_mut().unwrap();
     let value = manager.remove("normalize_path").unwrap();
@@ -159,7 +159,7 @@ fn envoy_must_normalise_paths_where_rules_name_them() {
 }
 
 #[test]
-fn header_names_with_underscores_must_not_pass() {
+fn header_names_with_underscores_must_be_refused() {
     for (options, warning) in [
         (json!({"headers_with_underscores_action": "REJECT_REQUEST"}), None),
         (json!({"headers_with_underscores_action": "DROP_HEADER"}), None),
@@ -205,7 +205,7 @@ fn heads_must_be_held_back_where_rules_read_messages() {
             assert_warns(bootstrap.tree(), if is_asked_for && !is_on { &expected } else { &[] });
         }
     }
-    // Envoy's buffer filter directly behind the plugin does it as well, and only there.
+    // Envoy's buffer filter directly after the plugin does it too, and only there.
     let buffer = json!({
         "name": "envoy.filters.http.buffer",
         "typed_config": {
@@ -224,7 +224,7 @@ fn heads_must_be_held_back_where_rules_read_messages() {
 #[test]
 fn the_buffer_filter_is_recommended_where_no_field_holds_heads_back() {
     let nothing = || json!({});
-    // Kubernetes prunes what is not in the schema.
+    // Kubernetes removes fields that are not in the schema.
     let unknown = || json!({"allowOnHeadersStopIteration": true});
     for (document, other, name) in [
         (
@@ -243,11 +243,11 @@ fn the_buffer_filter_is_recommended_where_no_field_holds_heads_back() {
         assert!(warnings[0].contains("buffer filter directly behind the plugin"), "{warnings:?}");
         assert!(warnings[0].ends_with("see docs/access.md"), "{warnings:?}");
         assert_eq!(warnings.len(), 1);
-        // How the gateway reads paths is not to be seen.
+        // The file does not show how the gateway normalises paths.
         assert!(notes[1].contains("normalise paths"), "{notes:?}");
         assert_warns(&other, &[]);
     }
-    // An EnvoyFilter in the same file adds it, and how paths are read.
+    // An EnvoyFilter in the same file adds the buffer filter and the normalisation of paths.
     let patch = json!({"kind": "EnvoyFilter", "spec": {"configPatches": [
         {"applyTo": "HTTP_FILTER", "patch": {"value": {"typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",

@@ -1,5 +1,4 @@
-//! Tokens with something around them that is no part of them: what can only be meant one way is
-//! read, and all else is named for what it is.
+//! Tokens with extra characters around them: unambiguous ones are read, and all others are named.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, claims};
@@ -28,7 +27,7 @@ fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
 }
 
 #[test]
-fn a_byte_order_mark_at_the_beginning_is_left_out() {
+fn a_byte_order_mark_at_the_beginning_is_ignored() {
     let (config, token) = good();
     let response = json!({"access_token": token, "token_type": "Bearer"}).to_string();
     for text in [
@@ -55,7 +54,7 @@ fn a_byte_order_mark_at_the_beginning_is_left_out() {
 }
 
 #[test]
-fn utf_16_is_named() {
+fn a_token_in_utf_16_is_named() {
     let (config, token) = good();
     for text in [token.clone(), format!("{token}\r\n"), format!("Bearer {token}\n")] {
         for mark in ["\u{feff}", ""] {
@@ -71,7 +70,7 @@ fn utf_16_is_named() {
             }
         }
     }
-    // A zero byte alone is something else.
+    // A zero byte alone does not mean UTF-16.
     let (_, json) = explain(&config, format!("{token}\0").as_bytes());
     assert!(!json["cause"].as_str().unwrap().contains("UTF-16"), "{json}");
 }
@@ -125,7 +124,7 @@ fn a_token_that_envoy_itself_refuses_is_noted() {
     let token = |size: usize| {
         let claims = claims("https://id.example.com", "mcp");
         let of = |length: usize| key.token(&with(&claims, json!({"x": "x".repeat(length)})));
-        // Three bytes become four.
+        // Base64url turns three bytes into four.
         let token = of((size - of(0).len()) * 3 / 4);
         assert!(token.len() <= size && token.len() + 4 > size, "{}", token.len());
         token

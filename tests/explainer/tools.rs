@@ -1,4 +1,5 @@
-//! `mcp-auth tools`: what the holder of a token sees of lists and may call, as the plugin decides.
+//! `mcp-auth tools`: which items of a list the holder of a token sees and may use, as the plugin
+//! decides.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, RawServer, SigningKey, Stack, claims, now};
@@ -30,7 +31,7 @@ fn tools() -> Value {
     ])
 }
 
-/// A configuration with these rules, a token that it accepts, and who mints such tokens.
+/// A configuration with these rules, a token that it accepts, and the key that signs such tokens.
 struct Case {
     configuration: Value,
     key: SigningKey,
@@ -65,7 +66,7 @@ impl Case {
     }
 }
 
-/// Of each item: its name, whether it is shown, and whether it may be called.
+/// For each item: its name, whether it is shown, and whether it may be called.
 fn items(list: &Value) -> Vec<(&str, bool, bool)> {
     let items = list["items"].as_array().unwrap_or_else(|| panic!("{list}"));
     let flag = |item: &Value, name: &str| item[name].as_bool().unwrap();
@@ -100,7 +101,7 @@ fn each_tool_is_shown_or_hidden_with_the_reason() {
     assert!(dropped["cause"].as_str().unwrap().contains("\"the-rest\" requires other roles"));
     assert!(dropped["fix"].is_string());
     assert!(list["items"][0].get("reason").is_none());
-    // The twin: an administrator with the scope sees all that has a name.
+    // The twin: an administrator with the scope sees every item that has a name.
     let token = case.token(json!({"roles": ["admin"], "scope": "incident.write"}));
     let report = case.json(&json!({"tools": tools()}), &token);
     let seen = items(&report["lists"][0]).into_iter().filter(|(_, is_shown, _)| *is_shown).count();
@@ -108,7 +109,7 @@ fn each_tool_is_shown_or_hidden_with_the_reason() {
 }
 
 #[test]
-fn people_read_one_line_for_each_tool() {
+fn the_report_has_one_line_for_each_tool() {
     let case = Case::new(rules());
     let run = case.run(&tools(), &case.token(json!({})), &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -191,7 +192,7 @@ fn prompts_resources_and_templates_are_judged_too() {
 }
 
 #[test]
-fn what_is_shown_is_not_always_what_may_be_called() {
+fn a_shown_tool_may_still_be_refused() {
     let token = |case: &Case| case.token(json!({}));
     let of = |access: Value, edit: &dyn Fn(&mut Value)| {
         let mut case = Case::new(access);
@@ -206,7 +207,7 @@ fn what_is_shown_is_not_always_what_may_be_called() {
     let mut unfiltered = rules();
     unfiltered["mcp"] = json!({"filter_lists": false});
     assert_eq!(of(unfiltered, &|_| {}), (true, false, true, false));
-    // The plugin reports, and forwards everything.
+    // In report mode the plugin forwards everything.
     assert_eq!(of(rules(), &|c| c["mode"] = json!("report")), (true, true, true, true));
     let by_headers = with(
         &rules(),
@@ -217,13 +218,13 @@ fn what_is_shown_is_not_always_what_may_be_called() {
     );
     assert_eq!(of(by_headers, &|_| {}), (false, false, false, false));
     assert_eq!(of(json!({}), &|_| {}), (true, true, true, true));
-    // Each decision would spend it.
+    // Each decision would spend the token.
     let single_use = |c: &mut Value| c["providers"][0]["jti"] = json!("single_use");
     assert_eq!(of(rules(), &single_use), (false, false, false, false));
 }
 
 #[test]
-fn a_token_that_is_refused_sees_nothing() {
+fn a_refused_token_sees_nothing() {
     let case = Case::new(rules());
     let expired = case.token(json!({"exp": now() - 9000}));
     let run = case.run(&tools(), &expired, &["--json"]);
@@ -242,7 +243,7 @@ fn a_token_that_is_refused_sees_nothing() {
 }
 
 #[test]
-fn a_list_that_is_refused_is_not_shown_though_its_tools_may_be_called() {
+fn a_refused_list_is_not_shown_although_its_tools_may_be_called() {
     let mut access = rules();
     access["rules"].as_array_mut().unwrap().insert(
         0,
@@ -302,7 +303,7 @@ fn the_token_is_never_shown() {
 }
 
 #[test]
-fn nothing_in_a_list_is_interpreted_by_the_terminal() {
+fn control_characters_in_a_list_are_escaped() {
     let case = Case::new(rules());
     let list = json!([{"name": "get_\u{1b}[31m"}, {"name": "\u{9b}31m\n"}]);
     let run = case.run(&list, &case.token(json!({})), &[]);
@@ -326,11 +327,11 @@ fn no_name_adds_a_line_to_the_report() {
             "  shown, allowed   get_c",
         ]
     );
-    // Programs get the name as it is.
+    // The JSON output has the name unchanged.
     assert_eq!(case.json(&list, &case.token(json!({})))["lists"][0]["items"][0]["name"], forged);
 }
 
-/// Lists that the plugin answers with 502, and twins of them that it reads.
+/// Lists for which the plugin responds with 502, and twins of them that it reads.
 fn unreadable_and_readable() -> [(&'static str, &'static str); 4] {
     [
         (
@@ -380,7 +381,7 @@ fn a_list_that_the_plugin_refuses_is_unreadable() {
 }
 
 #[test]
-fn nothing_calls_an_item_without_a_name() {
+fn an_item_without_a_name_cannot_be_called() {
     let case = Case::new(json!({"default": "allow", "rules": [
         {"match": {"mcp_names": ["admin_*"]}, "require": {"roles": ["admin"]}},
     ]}));

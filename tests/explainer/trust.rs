@@ -1,4 +1,4 @@
-//! `mcp-auth check` speaks up where several providers are trusted alike.
+//! `mcp-auth check` warns where several providers are trusted alike.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey};
@@ -14,7 +14,7 @@ fn provider(name: &str, fields: Value) -> Value {
     with(&provider, fields)
 }
 
-/// What is warned of for these providers, users and rules.
+/// The warnings for these providers, users and rules.
 fn warnings(providers: &[Value], parts: Value) -> Vec<String> {
     let configuration = with(&configuration(json!(providers)), parts);
     let run = mcp_auth(&["check", &file(".json", &configuration.to_string()), "--json"], "");
@@ -44,7 +44,7 @@ fn a_record_that_several_providers_reach_causes_a_warning() {
         ("of both, by name", &two(), json!([with(&ada, json!({"provider": ["guests", "staff"]}))])),
         ("one provider", &two()[..1], json!([ada, bob])),
         (
-            "found by one alone",
+            "found by one provider only",
             &two(),
             json!([
                 {"user_name": "bob"}, with(&ada, json!({"provider": "guests"})),
@@ -83,7 +83,7 @@ fn a_rule_that_requires_roles_of_any_provider_causes_a_warning() {
     }
     let asks = rules(json!({"roles": ["admin"]}));
     assert_eq!(warnings(&two()[..1], asks.clone()), [""; 0]);
-    // These pass only where a rule names them.
+    // Tokens of these providers pass only where a rule names them.
     let restricted = provider("partners", json!({"restrict_to_policies": true}));
     let [staff, _] = two();
     assert_eq!(warnings(&[staff, restricted], asks), [""; 0]);

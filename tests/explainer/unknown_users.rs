@@ -1,11 +1,11 @@
-//! `mcp-auth explain` says what comes near a user who has no record.
+//! `mcp-auth explain` names records that are similar to an unknown user.
 
 use serde_json::{Value, json};
 use testbed::{Algorithm, SigningKey, now};
 
 use crate::support::{configuration, file, key_set, mcp_auth, with};
 
-/// What is explained to a token of this user.
+/// The explanation for a token of this user.
 fn explained(users: &Value, user: &str) -> Value {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let provider = |name: &str| {
@@ -24,7 +24,7 @@ fn explained(users: &Value, user: &str) -> Value {
 }
 
 #[test]
-fn the_record_that_was_almost_found_is_named() {
+fn the_most_similar_record_is_named() {
     let records = json!([
         {"user_name": "ada", "email": "ada@example.com"},
         {"user_name": "eve", "email": "eve@example.com", "provider": "other"},
@@ -61,7 +61,7 @@ fn the_record_that_was_almost_found_is_named() {
             None => assert!(explanation["details"].get("cause").is_none(), "{explanation}"),
         }
     }
-    // No similar record is needed where all users are allowed.
+    // No similar record matters where all users are allowed.
     let explanation =
         explained(&json!({"unknown": "allow", "records": records}), "Ada@example.com");
     assert_eq!(explanation["verdict"], "accepted", "{explanation}");

@@ -1,4 +1,5 @@
-//! `envoy/gateway`: resources that Envoy Gateway 1.8 and 1.9 accept, and what it makes of them.
+//! `envoy/gateway`: resources that Envoy Gateway 1.8 and 1.9 accept, and the configuration it makes
+//! of them.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use testbed::{ConfigurationForm, IdentityProvider, Stack, repository_root, yaml}
 
 use crate::support::{envoys, module};
 
-/// An element of `EnvoyProxy.spec.dynamicModules`, as the CRD has it: what it does not have is
+/// An element of `EnvoyProxy.spec.dynamicModules`, with the fields of the CRD: any other field is
 /// refused or dropped.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -31,7 +32,7 @@ struct Local {
     path: String,
 }
 
-/// An element of `EnvoyExtensionPolicy.spec.dynamicModule`.
+/// The field `EnvoyExtensionPolicy.spec.dynamicModule`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Used {
@@ -59,7 +60,7 @@ fn used() -> Used {
 }
 
 #[test]
-fn the_policy_uses_the_module_that_is_registered() {
+fn the_policy_uses_the_registered_module() {
     let (registered, used) = (registered(), used());
     assert_eq!(registered.name, used.name);
     assert_eq!(registered.source.r#type, "Local");
@@ -69,7 +70,7 @@ fn the_policy_uses_the_module_that_is_registered() {
 }
 
 #[test]
-fn the_file_is_brought_where_the_module_is_registered() {
+fn the_file_is_copied_to_the_path_where_the_module_is_registered() {
     let path = registered().source.local.path;
     let deployment =
         spec("envoyproxy.yaml", "EnvoyProxy")["provider"]["kubernetes"]["envoyDeployment"].clone();
@@ -83,10 +84,10 @@ fn the_file_is_brought_where_the_module_is_registered() {
     }
 }
 
-/// Envoy Gateway writes the configuration as text, disables the filter, and enables it on the routes
-/// of the policy.
+/// Envoy Gateway writes the configuration as a string, disables the filter, and enables it on the
+/// policy's routes.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_filter_that_envoy_gateway_makes_of_it_decides_on_its_routes_alone() {
+async fn the_generated_filter_decides_only_on_the_policys_routes() {
     for (version, envoy) in envoys() {
         let Used { mut config, .. } = used();
         let other = IdentityProvider::start().await;

@@ -1,4 +1,5 @@
-//! The native module in real Envoy: what differs from the plugin, and that Envoy outlives its faults.
+//! The native module in real Envoy: where it differs from the plugin, and that its faults do not
+//! crash Envoy.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,4 +1,4 @@
-//! What the built module needs of Envoy and of the system.
+//! What the built module requires of Envoy and of the system.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{envoys, module};
 
-/// Envoy's callbacks, without their prefix: each is exported by Envoy 1.38.
+/// Envoy's callbacks, without their prefix: Envoy 1.38 exports each of them.
 const CALLBACKS: [&str; 29] = [
     "get_most_specific_route_config",
     "http_add_header",
@@ -40,7 +40,7 @@ const CALLBACKS: [&str; 29] = [
 ];
 const PREFIX: &str = "envoy_dynamic_module_callback_";
 
-/// The newest glibc that Envoy itself needs.
+/// The newest glibc version that Envoy itself needs.
 const GLIBC: (u32, u32) = (2, 30);
 
 fn readelf(options: &[&str], file: &Path) -> String {
@@ -50,7 +50,7 @@ fn readelf(options: &[&str], file: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Names of dynamic symbols: of those that are defined in the file, or not.
+/// Names of dynamic symbols: of those that the file defines, or of those that it imports.
 pub fn symbols(file: &Path, are_defined: bool) -> BTreeSet<String> {
     let table = readelf(&["--dyn-syms"], file);
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -60,7 +60,7 @@ pub fn symbols(file: &Path, are_defined: bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_module_imports_only_what_envoy_has_had_since_1_38() {
+fn the_module_imports_only_callbacks_that_envoy_has_had_since_1_38() {
     let imported = symbols(&module(), false);
     let of_envoy: Vec<&str> =
         imported.iter().filter_map(|name| name.strip_prefix(PREFIX)).collect();
@@ -68,7 +68,7 @@ fn the_module_imports_only_what_envoy_has_had_since_1_38() {
 }
 
 #[test]
-fn every_envoy_exports_what_the_module_imports() {
+fn every_envoy_exports_the_callbacks_that_the_module_imports() {
     for (version, launcher) in envoys() {
         let packages = launcher.parent().unwrap().parent().unwrap().join("lib");
         let python = std::fs::read_dir(packages).unwrap().next().unwrap().unwrap().path();
@@ -80,7 +80,7 @@ fn every_envoy_exports_what_the_module_imports() {
 }
 
 #[test]
-fn the_module_exports_callbacks_alone() {
+fn the_module_exports_only_hooks() {
     let exported = symbols(&module(), true);
     let others: Vec<_> =
         exported.iter().filter(|name| !name.starts_with("envoy_dynamic_module_on_")).collect();
@@ -89,14 +89,14 @@ fn the_module_exports_callbacks_alone() {
 }
 
 #[test]
-fn the_module_loads_wherever_envoy_does() {
+fn the_module_loads_on_every_system_that_envoy_runs_on() {
     let needed = readelf(&["--dynamic"], &module());
     let needed: Vec<&str> = needed
         .lines()
         .filter(|line| line.contains("(NEEDED)"))
         .filter_map(|line| line.split(['[', ']']).nth(1))
         .collect();
-    // All parts of glibc; none of the compiler's libraries.
+    // All of these belong to glibc, none to the compiler.
     let glibc =
         ["libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libutil.so.1"];
     for library in needed {

@@ -7,7 +7,7 @@ use crate::module::symbols;
 use crate::routes::add_route_of;
 use crate::support::{SOON, envoys, module, panicking_module, timers};
 
-/// Hooks that run code: a test below lets each of them panic.
+/// Hooks that run code: a test below makes each of them panic.
 const TESTED: [&str; 16] = [
     "http_filter_config_destroy",
     "http_filter_config_http_callout_done",
@@ -64,7 +64,7 @@ async fn panics(stack: &Stack) -> u64 {
     counted.map(|(_, count)| count).sum()
 }
 
-/// A call whose callback of this name panics.
+/// Sends a request during which the callback with this name panics.
 async fn call_with_panic(stack: &Stack, callback: &str) -> Response {
     stack.send(stack.request().bearer_auth(stack.token()).header("x-panic-in", callback)).await
 }
@@ -215,7 +215,7 @@ async fn a_panic_while_a_configuration_is_read_refuses_it() {
     }
 }
 
-/// The same with a route that has this configuration of its own.
+/// The same, with a route that has its own configuration.
 fn builder_with_route() -> StackBuilder {
     let module = json!({"module": {"local": {"filename": panicking_module()}}});
     builder().edit(move |bootstrap| {
@@ -232,7 +232,7 @@ async fn a_panic_while_a_configuration_of_a_route_is_read_refuses_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_a_configuration_is_removed_harms_no_other() {
+async fn a_panic_while_a_configuration_is_removed_affects_no_other() {
     for callback in ["config_destroy", "route_config_destroy"] {
         let builder = builder_with_route().environment("MCP_AUTH_PANIC_IN", callback);
         let mut stack = builder.updatable().drain_at_once().start().await;

@@ -1,4 +1,4 @@
-//! Configurations come and go under load.
+//! Configurations are added and removed under load.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ async fn two_hundred_reloads_under_load_neither_fail_a_request_nor_leak() {
     for number in 0..200 {
         stack
             .reconfigure(|configuration| {
-                // Some have the keys of the one before, and some must fetch them anew.
+                // Some reuse the keys of the previous configuration, and some must fetch them
+                // again.
                 configuration["resource"]["name"] = json!(format!("number {number}"));
                 configuration["providers"][0]["keys"] =
                     json!({"max_body": format!("{}KiB", 64 + number / 10)});

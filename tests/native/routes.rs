@@ -9,12 +9,12 @@ use crate::support::{envoys, module, stack};
 
 const PER_ROUTE: &str = "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute";
 
-/// Adds a route with this configuration of its own, from the module file that the search path has.
+/// Adds a route with its own configuration, and with the module file from the search path.
 fn add_route(bootstrap: &mut Bootstrap, configuration: &Value) {
     add_route_of(bootstrap, "/other", &json!({"name": "mcp_federated_auth"}), configuration);
 }
 
-/// The same at this path, from this module file.
+/// The same at this path, with this module file.
 pub fn add_route_of(bootstrap: &mut Bootstrap, path: &str, module: &Value, configuration: &Value) {
     let routes = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0]["routes"];
     let route = json!({
@@ -58,7 +58,7 @@ async fn start(envoy: PathBuf) -> (Stack, IdentityProvider) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_trusts_only_whom_its_own_configuration_names() {
+async fn a_route_trusts_only_the_providers_of_its_own_configuration() {
     for (version, envoy) in envoys() {
         let (stack, other) = start(envoy).await;
         let token = other.token(&other.claims("other"));
@@ -79,7 +79,7 @@ async fn a_route_trusts_only_whom_its_own_configuration_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_of_a_route_that_is_wrong_is_refused() {
+async fn a_wrong_configuration_of_a_route_is_refused() {
     let modules = testbed::repository_root().join("dist");
     let log = stack()
         .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", modules.to_str().unwrap())
@@ -89,7 +89,7 @@ async fn a_configuration_of_a_route_that_is_wrong_is_refused() {
     assert!(log.contains("configuration refused: typo: "), "{log}");
 }
 
-/// Lets the filter only report, and a route enforce. The filter's module file is this one.
+/// A filter in report mode, with this module file, and a route that enforces.
 fn strict_route(envoy: PathBuf, module: &Path, route_module: &Value) -> StackBuilder {
     let search_path = testbed::repository_root().join("dist");
     let route_module = route_module.clone();
@@ -113,8 +113,8 @@ async fn status(stack: &Stack, path: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_whose_configuration_another_copy_of_the_module_has_gets_500() {
-    // What the MCP server says to a GET.
+async fn a_route_configured_by_another_copy_of_the_module_gets_500() {
+    // The MCP server's response to a GET.
     const FROM_SERVER: u16 = 405;
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("libmcp_federated_auth.so");
@@ -124,7 +124,8 @@ async fn a_route_whose_configuration_another_copy_of_the_module_has_gets_500() {
         let same = strict_route(envoy.clone(), &module(), &by_name).start().await;
         assert_eq!(status(&same, "/other").await, 401, "{version}");
         assert_eq!(status(&same, "/mcp").await, FROM_SERVER, "{version}");
-        // Both copies have configurations of routes where this Envoy can find the filter's copy.
+        // Both copies have configurations of routes, in an Envoy where the filter's copy can be
+        // found.
         let of_filter = json!({"module": {"local": {"filename": copy}}});
         let third = if version == "1.40" { (&of_filter, 401) } else { (&by_name, 500) };
         let stack = strict_route(envoy, &copy, third.0).start().await;
@@ -144,7 +145,7 @@ async fn no_identity_header_moves_a_request_to_a_route_with_another_configuratio
             .binary(envoy)
             .environment("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", search_path.to_str().unwrap())
             .edit(|bootstrap| {
-                // Its own route only reports, for those who have the role `admin`.
+                // The route's own configuration only reports, for requests with the role `admin`.
                 let mut lenient = bootstrap.plugin_configuration().clone();
                 lenient["mode"] = json!("report");
                 add_route(bootstrap, &lenient);
@@ -172,10 +173,10 @@ async fn no_identity_header_moves_a_request_to_a_route_with_another_configuratio
         let admin = stack.provider.token(&claims);
         assert_eq!(call(Some(&stack.token()), false).await, 200, "{version}");
         assert_eq!(call(None, false).await, 401, "{version}");
-        // Judged by the lenient configuration, these would reach the route of the strict one.
+        // Judged by the lenient configuration, these requests would reach the strict route.
         assert_eq!(call(None, true).await, 500, "{version}");
         assert_eq!(call(Some(&stack.token()), true).await, 500, "{version}");
-        // Judged by the strict one, this would reach the route of the lenient one.
+        // Judged by the strict configuration, this request would reach the lenient route.
         assert_eq!(call(Some(&admin), false).await, 500, "{version}");
         let log = stack.envoy.log();
         let line = "select a route with another configuration";

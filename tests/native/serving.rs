@@ -9,7 +9,7 @@ use testbed::{
 use crate::support::{envoys, module, stack};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_file_serves_in_every_envoy_that_it_is_made_for() {
+async fn one_module_file_serves_in_every_supported_envoy() {
     for (version, envoy) in envoys() {
         let stack = stack().binary(envoy).start().await;
         let allowed = stack.call(&stack.token()).await;
@@ -25,7 +25,7 @@ async fn the_same_file_serves_in_every_envoy_that_it_is_made_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_is_that_of_the_plugin_with_another_filter_and_runs() {
+async fn the_example_differs_from_the_plugins_only_in_the_filter_and_runs() {
     let file = repository_root().join("envoy/native.yaml");
     let mut example = Bootstrap::from_file(&file);
     let mut plugin = Bootstrap::example();
@@ -48,7 +48,7 @@ async fn the_example_is_that_of_the_plugin_with_another_filter_and_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_new_is_fetched_while_the_request_waits() {
+async fn a_new_key_is_fetched_while_the_request_waits() {
     let stack = stack().start().await;
     assert_eq!(stack.call(&stack.token()).await.status, 200);
     stack.provider.rotate(Algorithm::Es256);
@@ -60,7 +60,7 @@ async fn a_key_that_is_new_is_fetched_while_the_request_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_judged_before_its_head_goes_on() {
+async fn a_message_is_judged_before_its_head_is_forwarded() {
     for (version, envoy) in envoys() {
         let deny = |configuration: &mut serde_json::Value| {
             configuration["access"] = json!({"default": "allow", "rules": [{
@@ -75,7 +75,7 @@ async fn a_message_is_judged_before_its_head_goes_on() {
         let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
         let request = stack.request().bearer_auth(stack.token()).json(&list);
         assert_eq!(stack.send(request).await.status, 200, "{version}");
-        // A body of several chunks.
+        // A body in several chunks.
         let padding = "x".repeat(300_000);
         let large = json!({"jsonrpc": "2.0", "id": padding, "method": "tools/list"});
         let request = stack.request().bearer_auth(stack.token()).json(&large);
@@ -95,7 +95,7 @@ async fn the_server_gets_the_identity_and_no_forged_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_come_before_the_keys_wait_for_them() {
+async fn requests_that_arrive_before_the_keys_wait_for_them() {
     let provider = IdentityProvider::start().await;
     provider.fail(Document::Discovery, Fault::Hang);
     let stack = stack().provider(provider).start().await;
@@ -115,7 +115,7 @@ async fn requests_that_come_before_the_keys_wait_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_is_refused_says_why() {
+async fn the_log_says_why_a_configuration_is_refused() {
     let configure = |configuration: &mut serde_json::Value| {
         configuration["providers"][0]["client_ids"] = json!([]);
         configuration["typo"] = json!(1);
@@ -151,7 +151,7 @@ async fn metrics_have_the_names_and_labels_of_the_plugin() {
             "mcp_auth_requests{provider=\"none\",outcome=\"refused\",reason=\"missing_token\"} 1",
             "mcp_auth_key_fetches{provider=\"demo\",result=\"success\"} 1",
             "mcp_auth_keys{provider=\"demo\"} ",
-            // From the start, so that an alert sees the first one.
+            // The metric exists from the start, so that an alert sees the first increase.
             "mcp_auth_panics{} 0",
         ] {
             assert!(metrics.lines().any(|line| line.starts_with(metric)), "{version}: {metric}");

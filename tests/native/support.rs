@@ -20,11 +20,11 @@ pub fn panicking_module() -> PathBuf {
 
 fn existing(path: &str) -> PathBuf {
     let path = repository_root().join(path);
-    assert!(path.is_file(), "{} is not there: run `make native-tests`", path.display());
+    assert!(path.is_file(), "{} does not exist: run `make native-tests`", path.display());
     path
 }
 
-/// The Envoys that the module is made for, by their versions.
+/// The Envoys that the module supports, by version.
 pub fn envoys() -> [(&'static str, PathBuf); 3] {
     [
         ("1.38", existing(".venv/envoy-1.38/bin/envoy")),

@@ -1,4 +1,5 @@
-//! Envoy unloads the module after a first configuration that is refused: nothing of it may run then.
+//! Envoy unloads the module if the first configuration is refused: none of its code may run
+//! afterwards.
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ fn is_loaded(pid: u32) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_that_was_unloaded_leaves_no_thread_and_serves_when_it_is_loaded_again() {
+async fn an_unloaded_module_leaves_no_thread_and_serves_once_loaded_again() {
     for (version, envoy) in envoys() {
         let builder = stack().binary(envoy).updatable();
         let mut stack =
@@ -30,7 +31,7 @@ async fn a_module_that_was_unloaded_leaves_no_thread_and_serves_when_it_is_loade
             assert_eq!(stack.call(&stack.token()).await.status, 200, "{version}");
             assert_eq!(timers(pid), 1, "{version}");
         }
-        // From now on it stays: threads have values whose destructors are the module's.
+        // From now on the module stays loaded: threads have values whose destructors are in it.
         assert!(is_loaded(pid), "{version}");
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn of_keys_that_cannot_be_fetched() {
+async fn keys_that_cannot_be_fetched_are_explained() {
     let mut stopped = IdentityProvider::start().await;
     let rotated = Sound::for_provider(&stopped);
     stopped.stop().await;
@@ -46,7 +46,7 @@ async fn of_keys_that_cannot_be_fetched() {
         Broken {
             keys: None,
             ..of_entra.broken(
-                "application of Entra ID with a key of its own",
+                "application of Entra ID with its own signing key",
                 template,
                 own_key,
                 ["unknown_kid", "a signing key of its own", "`?appid=mcp` at its end"],
@@ -115,7 +115,7 @@ async fn of_keys_that_cannot_be_fetched() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-async fn of_something_else_where_keys_should_be() {
+async fn documents_other_than_keys_are_explained() {
     let key = SigningKey::generate(Algorithm::Es256, "k1");
     let html = || Fault::Body(b"<html>Sign in</html>".to_vec());
     let body = |value: Value| Fault::Body(value.to_string().into());
@@ -189,7 +189,7 @@ async fn of_something_else_where_keys_should_be() {
 }
 
 #[test]
-fn of_clocks_that_differ() {
+fn clocks_that_differ_are_explained() {
     let clock = |seconds_ahead: i64| {
         let address = serve(None, move |_, _| {
             let seconds = now().checked_add_signed(seconds_ahead).unwrap();
@@ -208,7 +208,7 @@ fn of_clocks_that_differ() {
             ["expired", "The clock of this machine is 900 s ahead of the provider's", "follow NTP"],
         ),
         slow.broken(
-            "clock is fast, but not that fast",
+            "clock is fast, but not fast enough",
             json!({}),
             slow.token(of_yesterday),
             ["expired", "It was issued for 3,600 s", "--at"],

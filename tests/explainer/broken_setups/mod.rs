@@ -1,5 +1,5 @@
-//! Set-ups that are broken as those of real people are: each gets a sentence that names the cause,
-//! and one that says what to change.
+//! Broken set-ups as they occur in practice: for each, one sentence names the cause, and another
+//! says what to change.
 
 mod keys;
 mod providers;
@@ -24,12 +24,12 @@ const API: &str = "6a7f0000-0000-4000-8000-000000000000";
 
 const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 
-/// A broken set-up, and what has to be said of it.
+/// A broken set-up, and what the program must say about it.
 struct Broken {
     name: &'static str,
     configuration: Value,
     token: String,
-    /// The provider's key set; none when it is fetched.
+    /// The provider's key set; `None` if it is fetched.
     keys: Option<Value>,
     arguments: Vec<String>,
     reason: &'static str,
@@ -38,7 +38,7 @@ struct Broken {
     fix: &'static str,
 }
 
-/// A provider with its key, and claims that it accepts.
+/// A valid provider with its key, and claims that it accepts.
 struct Sound {
     provider: Value,
     key: SigningKey,
@@ -47,7 +47,7 @@ struct Sound {
 
 impl Sound {
     fn new(provider: Value, claims: Value) -> Self {
-        // All templates know this one.
+        // Every template allows RS256.
         let by_template = provider.get("template").map(|_| Algorithm::Rs256);
         let key = SigningKey::generate(by_template.unwrap_or(Algorithm::Es256), "k1");
         let times = json!({"iat": now() - 60, "exp": now() + 3600});
@@ -122,7 +122,7 @@ impl Sound {
         Self::new(provider, json!({"iss": "https://id.example.com", "aud": "mcp", "sub": "ada"}))
     }
 
-    /// One whose keys are really fetched, from this address.
+    /// A provider whose keys are fetched from this address.
     fn fetched(base: &str) -> Self {
         let provider = json!({
             "name": "own", "issuer": base, "client_ids": ["mcp"],
@@ -158,7 +158,7 @@ impl Sound {
         }
     }
 
-    /// The same, when the keys are fetched.
+    /// The same for keys that are fetched.
     fn unreachable(
         &self,
         name: &'static str,
@@ -187,7 +187,7 @@ impl Broken {
         self
     }
 
-    /// What is wrong with what the program says.
+    /// What is wrong with the program's output.
     fn faults(&self) -> Vec<String> {
         let config = file(".json", &self.configuration.to_string());
         let mut arguments = vec!["explain".to_owned(), config, "--json".to_owned()];

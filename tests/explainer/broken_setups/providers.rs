@@ -1,15 +1,15 @@
-//! Setups of the providers that have a template.
+//! Set-ups of the providers that have a template.
 
 use super::*;
 
-/// A URL as `iss`, with everything else right.
+/// A URL as `iss`, with everything else valid.
 fn issued_by(issuer: &str) -> Value {
     json!({ "iss": issuer })
 }
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn of_entra_id() {
+fn set_ups_of_entra_id_are_explained() {
     let entra = Sound::entra();
     let none = json!({});
     let own_issuer = json!({
@@ -142,7 +142,7 @@ fn of_entra_id() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn of_keycloak_okta_auth0_and_google() {
+fn set_ups_of_keycloak_okta_auth0_and_google_are_explained() {
     let (kc, okta, auth0, google) =
         (Sound::keycloak(), Sound::okta(), Sound::auth0(), Sound::google());
     let none = || json!({});

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn of_any_provider() {
+fn tokens_of_any_provider_are_explained() {
     let sound = Sound::generic();
     let none = || json!({});
     let small = SigningKey::generate_rsa(Algorithm::Rs256, "small", 1024);
@@ -99,7 +99,7 @@ fn of_any_provider() {
             ["bound_token", "DPoP (RFC 9449)", "Switch off sender-constrained tokens"],
         ),
         sound.broken(
-            "typ is JWT and at+jwt alone is listed",
+            "typ is JWT and only at+jwt is listed",
             json!({"token_types": ["at+jwt"]}),
             sound.token_with_header(json!({"typ": "JWT"}), none()),
             ["wrong_token_type", "header is \"JWT\"", "providers[0].token_types"],
@@ -172,7 +172,7 @@ fn of_any_provider() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn of_the_form_of_a_token() {
+fn malformed_tokens_are_explained() {
     let sound = Sound::generic();
     let none = || json!({});
     let good = sound.token(none());
@@ -267,7 +267,7 @@ fn of_the_form_of_a_token() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn of_claims_that_are_there_and_cannot_be_used() {
+fn unusable_claims_are_explained() {
     let sound = Sound::generic();
     let none = || json!({});
     let mut subject_is_null = sound.claims.clone();
@@ -358,7 +358,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
             ["audience_mismatch", "`aud` is \"other\", but only \"agent\"", "client_ids"],
         ),
         sound.broken(
-            "nothing of what one is required of",
+            "no scope or role where one is required",
             json!({"required_any_claim": ["scope", ["realm", "roles"]]}),
             sound.token(json!({"scope": " ", "realm": {"roles": []}})),
             [
@@ -391,7 +391,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
         )
         .with("access", rule("groups")),
         sound.broken(
-            "a list where an object is asked for",
+            "a list where an object is required",
             json!({"roles_claim": {"keys_of": "roles"}}),
             sound.token(json!({"roles": ["admin"]})),
             ["access_denied", "claim `roles`: it is a list, not an object", "providers[0].roles_claim"],
@@ -408,7 +408,7 @@ fn of_claims_that_are_there_and_cannot_be_used() {
 }
 
 #[test]
-fn of_milliseconds() {
+fn times_in_milliseconds_are_explained() {
     let sound = Sound::generic();
     let in_milliseconds = now() * 1000;
     assert_explained([
@@ -431,7 +431,7 @@ fn of_milliseconds() {
     for (claims, code, is_noticed) in [
         (json!({"exp": in_milliseconds}), 0, true),
         (json!({"exp": 1.8e12}), 0, true),
-        // Whatever else is wrong with it.
+        // Whatever else is wrong with the token.
         (json!({"exp": in_milliseconds, "aud": "other"}), 1, true),
         (json!({}), 0, false),
         (json!({"aud": "other"}), 1, false),
