@@ -1,4 +1,4 @@
-//! The official conformance suite takes the gateway for an authorization server of MCP.
+//! The official conformance suite tests the gateway as an MCP authorization server.
 
 use serde_json::{Value, json};
 use testbed::{OfficialSdk, Port, conformance_checks_of_login};
@@ -9,7 +9,7 @@ use crate::support::Scene;
 async fn the_conformance_suite_finds_no_fault_with_the_login() {
     let scene = Scene::builder(OfficialSdk::TypeScriptV1)
         .login_through_gateway(json!({}))
-        // Without such a host, the suite warns that there are no metadata documents of clients.
+        // Without such a host, the suite warns that client metadata documents are not supported.
         .configure(|configuration| {
             configuration["login"]["client_metadata"] = json!({"client.example": "mcp_server"});
         })

@@ -5,9 +5,9 @@ use testbed::{ClientReport, OfficialSdk};
 
 use crate::support::Scene;
 
-/// Every client connects, waits until its access token has expired, and asks who it is.
+/// Every client connects, waits until its access token has expired, and calls `whoami`.
 async fn reports(refresh_tokens: &str) -> Vec<(OfficialSdk, ClientReport)> {
-    // Long enough to connect, on a busy machine too.
+    // Long enough to connect, even on a busy machine.
     let provider = json!({"access_token_seconds": 5, "refresh_tokens": refresh_tokens});
     let scene = Scene::builder(OfficialSdk::TypeScriptV1)
         .provider("login", provider)
@@ -19,13 +19,13 @@ async fn reports(refresh_tokens: &str) -> Vec<(OfficialSdk, ClientReport)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_refreshes_an_expired_token_without_the_person() {
+async fn every_client_refreshes_an_expired_token_without_a_login() {
     for (client, report) in reports("always").await {
         assert_eq!(report.identity()["x-mcp-user"], "ada", "{client:?}: {report:?}");
         assert_eq!(report.authorizations().len(), 1, "{client:?}: {report:?}");
         let expected = match client.is_typescript() {
             true => vec!["POST /mcp 401", "refresh_token /token 200", "POST /mcp 200"],
-            // These look at the clock, and never send a token that has expired.
+            // These clients check the expiry themselves, and never send an expired token.
             false => vec!["refresh_token /token 200", "POST /mcp 200"],
         };
         let exchanges = report.after("until_expired").exchanges();
@@ -35,7 +35,7 @@ async fn every_client_refreshes_an_expired_token_without_the_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_without_a_refresh_token_has_the_person_log_in_again() {
+async fn every_client_without_a_refresh_token_starts_a_new_login() {
     for (client, report) in reports("never").await {
         assert_eq!(report.identity()["x-mcp-user"], "ada", "{client:?}: {report:?}");
         let after = report.after("until_expired");

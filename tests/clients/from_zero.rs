@@ -1,10 +1,10 @@
-//! From nothing but the URL to a tool call.
+//! From the URL alone to a tool call.
 
 use testbed::OfficialSdk;
 
 use crate::support::Scene;
 
-/// What each client does before the first request that passes: RFC 9728 finds the provider, RFC
+/// The requests of each client before the first one that passes: RFC 9728 finds the provider, RFC
 /// 8414 its endpoints, RFC 7591 registers.
 const DANCE: [&str; 5] = [
     "POST /mcp 401",

@@ -1,4 +1,5 @@
-//! `envoy/gateway.yaml`: clients log in to each of three MCP servers behind one Envoy, from its URL.
+//! `envoy/gateway.yaml`: clients log in to each of three MCP servers behind one Envoy, from its
+//! URL.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ struct Place {
     host: &'static str,
     path: &'static str,
     scope: &'static str,
-    /// The first provider that its metadata names.
+    /// The first provider in its metadata.
     provider: &'static str,
 }
 
@@ -43,7 +44,7 @@ const PAYROLL: Place = Place {
 };
 const PLACES: [Place; 3] = [INCIDENTS, REPORTS, PAYROLL];
 
-/// The file, running.
+/// The running file.
 struct Running {
     envoy: Envoy,
     port: u16,
@@ -77,7 +78,7 @@ impl Running {
             servers.insert(id, server);
         }
         let now = bootstrap.tree()["static_resources"]["clusters"].as_array().unwrap().len();
-        assert_eq!(now, clusters, "the file has them all");
+        assert_eq!(now, clusters, "the file has all clusters");
         let envoy = Envoy::builder().bootstrap(bootstrap).port(port).start().await;
         Self { envoy, port: number, providers, servers }
     }
@@ -86,7 +87,7 @@ impl Running {
         place.url(self.port)
     }
 
-    /// The servers that were reached since the last call of this.
+    /// The servers that were reached since the last call.
     fn reached(&self) -> Vec<&'static str> {
         let reached = self.servers.iter().filter(|(_, server)| server.count() > 0);
         let names = reached.map(|(name, _)| *name).collect();
@@ -94,7 +95,7 @@ impl Running {
         names
     }
 
-    /// Calls a tool with this token, and asserts that the server learns who called which server.
+    /// Calls a tool with this token, and asserts which user and which resource the server sees.
     async fn assert_passes(&self, place: Place, token: &str) {
         let session = McpSession::open(&self.url(place), Some(token)).await;
         let session = session.unwrap_or_else(|error| {
@@ -113,7 +114,7 @@ impl Place {
         format!("http://{}:{port}{}", self.host, self.path)
     }
 
-    /// What each client does before the first request that passes.
+    /// The requests of each client before the first one that passes.
     fn login(self) -> [String; 5] {
         let Self { path, .. } = self;
         [
@@ -166,7 +167,7 @@ async fn a_token_for_one_server_is_refused_at_the_others() {
     for place in PLACES {
         tokens.push((place, log_in_by_rust_sdk(&running.url(place), "ada").await));
     }
-    // Twice, because the token cache must not change it.
+    // Twice, because the second request uses the token cache.
     for _ in 0..2 {
         for (owner, token) in &tokens {
             running.assert_passes(*owner, token).await;

@@ -1,5 +1,6 @@
-//! Official clients list and call through a gateway that filters lists and binds sessions, with
-//! servers of both eras: MCP 2025-11-25, which has sessions, and 2026-07-28, which has none.
+//! Official clients list and call tools through a gateway that filters lists and binds sessions,
+//! with servers of both revisions: MCP 2025-11-25, which has sessions, and 2026-07-28, which has
+//! none.
 
 use serde_json::{Value, json};
 use testbed::{ClientReport, OfficialSdk, log_in_by_rust_sdk};
@@ -24,8 +25,8 @@ fn protocol(report: &ClientReport) -> &str {
     report.step("connect")["result"]["protocol"].as_str().unwrap_or_default()
 }
 
-/// Asserts that each client sees what its user may call, and calls it. Returns the revisions that
-/// they spoke.
+/// Asserts that each client sees the tools that its user may call, and calls them. Returns the
+/// revisions that the clients used.
 async fn revisions_that_work(server: OfficialSdk, protocol_option: &str) -> Vec<String> {
     let scene = Scene::builder(server).bind_sessions().start().await;
     let steps = json!([{"list": true}, {"tool": "whoami"}]);
@@ -67,8 +68,8 @@ async fn every_client_lists_and_calls_at_a_python_server_without_sessions() {
     assert!(revisions.iter().any(|revision| revision.as_str() < "2026"), "{revisions:?}");
 }
 
-/// The SDK for Rust with the servers of all others: by MCP 2025-11-25, and by 2026-07-28 with those
-/// that speak it.
+/// The SDK for Rust with the servers of all other SDKs: with MCP 2025-11-25, and with 2026-07-28
+/// where the server supports it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_for_rust_lists_and_calls_at_every_server() {
     for server in OfficialSdk::ALL {
@@ -91,9 +92,9 @@ async fn the_client_for_rust_lists_and_calls_at_every_server() {
     }
 }
 
-/// What only lacks scopes is shown where clients can ask for more.
+/// Items that lack only scopes are shown where clients can request more.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_sees_what_it_could_ask_for() {
+async fn every_client_sees_tools_whose_scopes_it_can_request() {
     let scene = Scene::builder(OfficialSdk::TypeScriptV2)
         .configure(|configuration| {
             configuration["access"]["mcp"] = json!({"show_if_scopes_missing": true});

@@ -1,5 +1,5 @@
 //! The page of the gateway in a real browser: on a phone and a desktop, in light and dark, with the
-//! keyboard alone. The browser itself says where its requests come from, and keeps the cookies.
+//! keyboard only. The browser itself sets the fetch metadata and keeps the cookies.
 
 use serde_json::json;
 use testbed::{Colours, LoginClient, OfficialSdk, SeenLogin, log_in_by_page};
@@ -42,7 +42,7 @@ async fn a_person_logs_in_with_the_keyboard_on_a_phone_and_on_a_desktop() {
     assert!(brightness(light) > brightness(dark), "{colours:?}");
 }
 
-/// Of the background, from 0 to 765.
+/// The brightness of the background, from 0 to 765.
 fn brightness(colours: &Colours) -> u32 {
     let numbers = colours.ground.split(|character: char| !character.is_ascii_digit());
     numbers.filter_map(|number| number.parse::<u32>().ok()).take(3).sum()

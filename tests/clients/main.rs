@@ -1,5 +1,5 @@
-//! Official MCP clients, which know nothing but a URL, log in at a real OpenID provider and call the
-//! tools of official MCP servers, through real Envoy with the plugin. One file for each behaviour.
+//! Official MCP clients, which know only a URL, log in at a real OpenID provider and call the tools
+//! of official MCP servers, through real Envoy with the plugin. One file for each behaviour.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,12 +1,12 @@
-//! The official SDK for Rust, which is a library for clients and not a client: what it leaves to the
-//! application is done here.
+//! The official SDK for Rust, a library for clients: the tests do what it leaves to the
+//! application.
 
 use testbed::{OfficialSdk, ReadChallenge, log_in_by_rust_sdk};
 
 use crate::support::{READ, Scene, WRITE};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_gets_from_the_url_to_a_tool_call() {
+async fn the_rust_client_gets_from_the_url_to_a_tool_call() {
     let scene = Scene::before(OfficialSdk::TypeScriptV1).await;
     let token = log_in_by_rust_sdk(&scene.url(), "ada").await;
     let session = scene.stack.session(&token).await.unwrap();

@@ -1,4 +1,4 @@
-//! Clients that log in for themselves, by client credentials.
+//! Clients that log in as services, with client credentials.
 
 use serde_json::{Value, json};
 use testbed::{ClientReport, OfficialSdk, OpenIdProvider};
@@ -23,14 +23,14 @@ fn assert_is_service(client: OfficialSdk, report: &ClientReport, scopes: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_can_be_a_service_and_all_but_typescript_v1_take_scopes_of_the_challenge() {
+async fn every_client_can_be_a_service_and_all_except_typescript_v1_use_the_challenges_scopes() {
     let scene = Scene::before(OfficialSdk::PythonV2).await;
     for (client, report) in scene.run_every_client(options(&scene, None)).await {
         if client != OfficialSdk::TypeScriptV1 {
             assert_is_service(client, &report, READ);
             continue;
         }
-        // It asks for those that the application names and for no other, so without any it has none.
+        // It requests only the scopes that the application names, so without any it gets none.
         let error = &report.step("connect")["error"];
         let expected = "Error: Streamable HTTP error: Server returned 403 after trying upscoping";
         assert_eq!(error, expected, "{report:?}");

@@ -5,14 +5,14 @@ use testbed::{ClientReport, OfficialSdk};
 
 use crate::support::{READ, Scene, WRITE};
 
-/// Every client connects, then calls the tool that needs more, then asks who it is.
+/// Every client connects, then calls the tool that needs a broader scope, then calls `whoami`.
 async fn reports(provider: Value) -> Vec<(OfficialSdk, ClientReport)> {
     let scene = Scene::builder(OfficialSdk::TypeScriptV2).provider("login", provider).start().await;
     let steps = json!([{"tool": "create_incident"}, {"tool": "whoami"}]);
     scene.run_every_client(json!({"steps": steps})).await
 }
 
-/// For which scopes a client had the person authorize it each time, but for `offline_access`.
+/// The scopes of each authorization that a client asked the person for, without `offline_access`.
 fn authorizations(report: &ClientReport) -> Vec<Vec<&str>> {
     report.authorizations().into_iter().map(|scope| sorted(scope)).collect()
 }
@@ -30,7 +30,7 @@ fn assert_stepped_up(client: OfficialSdk, report: &ClientReport) {
     assert_eq!(refusals(report), 1, "{client:?}: {report:?}");
     let scopes = report.identity()["x-mcp-scopes"].clone();
     assert_eq!(sorted(scopes.as_str().unwrap()), [READ, WRITE], "{client:?}: {report:?}");
-    // The SDKs for TypeScript leave it to the application to call again, once they were given the
+    // The SDKs for TypeScript leave it to the application to repeat the call once they have the
     // code; those for Python repeat the request themselves.
     let calls = if client.is_typescript() { 2 } else { 1 };
     assert_eq!(report.step("create_incident")["attempts"], calls, "{client:?}: {report:?}");
@@ -48,14 +48,14 @@ async fn every_client_requests_the_missing_scope_in_addition_and_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_token_does_not_keep_clients_from_asking_but_for_typescript_v1() {
+async fn every_client_with_a_refresh_token_requests_scopes_except_typescript_v1() {
     let provider = json!({"registered_scopes": false, "refresh_tokens": "always"});
     for (client, report) in reports(provider).await {
         if client != OfficialSdk::TypeScriptV1 {
             assert_stepped_up(client, &report);
             continue;
         }
-        // It spends the refresh token instead, which gets it the scopes that it has already.
+        // It uses the refresh token instead, and gets only the scopes that it already has.
         let step = report.step("create_incident");
         let expected = "Error: Streamable HTTP error: Server returned 403 after trying upscoping";
         assert_eq!(step["error"], expected, "{report:?}");
@@ -67,7 +67,7 @@ async fn a_refresh_token_does_not_keep_clients_from_asking_but_for_typescript_v1
     }
 }
 
-/// RFC 7591, section 2, lets a provider hold clients to the scopes that they registered with. Each
+/// RFC 7591, section 2, lets a provider limit clients to the scopes that they registered with. Each
 /// client registers with those of the first challenge, and none registers again.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_client_gets_scopes_beyond_its_registration() {

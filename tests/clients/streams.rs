@@ -1,8 +1,9 @@
-//! Events arrive as they are made: progress of long calls, and what the server says on a stream of
-//! its own.
+//! Events arrive as soon as they are sent: progress of long calls, and messages on the server's own
+//! stream.
 //!
-//! The servers make an event only once the client has said, by a call through the gateway, that the
-//! event before has come: one that is held back anywhere holds up all, and the call never ends.
+//! The servers send an event only once the client has reported, with a call through the gateway,
+//! that it got the one before. An event that is held back anywhere stops all others, and the call
+//! never ends.
 
 use serde_json::{Value, json};
 use testbed::{ClientReport, OfficialSdk};
@@ -11,8 +12,8 @@ use crate::support::Scene;
 
 const EVENTS: usize = 3;
 
-/// A client that has the server's own stream opened, makes a call that takes several seconds, and
-/// one during which the server uses its stream.
+/// A client that opens the server's own stream, makes a call that takes several seconds, and one
+/// during which the server uses its stream.
 async fn report(sdk: OfficialSdk) -> ClientReport {
     let scene = Scene::before(sdk).await;
     let steps = json!([
@@ -32,7 +33,8 @@ async fn report(sdk: OfficialSdk) -> ClientReport {
     report
 }
 
-/// Asserts that the server's stream (GET, up to MCP 2025-11-25) was opened once and never broke.
+/// Asserts that the server's stream (GET, up to MCP 2025-11-25) was opened once and never
+/// interrupted.
 fn assert_one_stream(report: &ClientReport) {
     let exchanges = report.exchanges();
     let opened = exchanges.iter().filter(|exchange| exchange.starts_with("GET /mcp")).count();
@@ -40,7 +42,7 @@ fn assert_one_stream(report: &ClientReport) {
     assert!(exchanges.contains(&"GET /mcp 200".to_owned()), "{report:?}");
 }
 
-/// Asserts that the client listens as MCP 2026-07-28 has it: by a POST that is answered by a stream.
+/// Asserts that the client listens as in MCP 2026-07-28: with a POST whose response is a stream.
 fn assert_no_get(report: &ClientReport) {
     assert!(
         !report.exchanges().iter().any(|exchange| exchange.starts_with("GET /mcp")),
@@ -50,21 +52,21 @@ fn assert_no_get(report: &ClientReport) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_reach_typescript_v1_as_they_are_made() {
+async fn events_reach_typescript_v1_as_they_are_sent() {
     assert_one_stream(&report(OfficialSdk::TypeScriptV1).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_reach_typescript_v2_as_they_are_made() {
+async fn events_reach_typescript_v2_as_they_are_sent() {
     assert_no_get(&report(OfficialSdk::TypeScriptV2).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_reach_python_v1_as_they_are_made() {
+async fn events_reach_python_v1_as_they_are_sent() {
     assert_one_stream(&report(OfficialSdk::PythonV1).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_reach_python_v2_as_they_are_made() {
+async fn events_reach_python_v2_as_they_are_sent() {
     assert_no_get(&report(OfficialSdk::PythonV2).await);
 }

@@ -1,4 +1,4 @@
-//! What several files build in the same way.
+//! Set-up that several files need.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -6,7 +6,7 @@ use testbed::{
     StackBuilder,
 };
 
-/// The scope that the first challenge names, and that all else needs.
+/// The scope in the first challenge, which every tool needs.
 pub const READ: &str = "incident.read";
 
 /// The scope that the tool `create_incident` needs.
@@ -23,12 +23,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// With one provider, `login`.
+    /// A scene with one provider, `login`.
     pub async fn before(server: OfficialSdk) -> Self {
         Self::builder(server).start().await
     }
 
-    /// With the providers that are added.
+    /// A scene with the providers that are added.
     pub fn builder(server: OfficialSdk) -> SceneBuilder {
         let port = Port::free();
         let resource = format!("http://{}/mcp", port.address());
@@ -36,7 +36,7 @@ impl Scene {
         SceneBuilder { server, providers: Vec::new(), stack, resource, configure: Vec::new() }
     }
 
-    /// The only thing that clients know.
+    /// The URL, which is all that clients know.
     pub fn url(&self) -> String {
         self.stack.url()
     }
@@ -52,7 +52,7 @@ impl Scene {
         self.run_every_client_with(|_| options.clone()).await
     }
 
-    /// The same, with options of its own for each.
+    /// The same, with separate options for each client.
     pub async fn run_every_client_with(
         &self,
         options: impl Fn(OfficialSdk) -> Value,
@@ -62,7 +62,7 @@ impl Scene {
         OfficialSdk::ALL.into_iter().zip([a, b, c, d]).collect()
     }
 
-    /// Asserts that every client gets from nothing but the URL to the tool `whoami` as Ada: first by
+    /// Asserts that every client gets from the URL alone to the tool `whoami` as Ada: first with
     /// these exchanges, then without a refusal.
     pub async fn assert_every_client_gets_to_a_tool(&self, first: &[&str]) {
         let options = json!({"protocol": "auto", "steps": [{"tool": "whoami"}]});
@@ -102,8 +102,9 @@ pub struct SceneBuilder {
 type Configure = Box<dyn FnOnce(&mut Value) + Send>;
 
 impl SceneBuilder {
-    /// Adds a provider with these options, which `tests/clients/node/identity_provider.mjs` lists.
-    /// Without any there is one named `login`.
+    /// Adds a provider with the options that are listed in
+    /// `tests/clients/node/identity_provider.mjs`. Without any provider, there is one named
+    /// `login`.
     pub fn provider(mut self, name: &'static str, options: Value) -> Self {
         let mut builder = OpenIdProvider::builder(&self.resource, &[READ, WRITE]);
         for (name, value) in options.as_object().expect("they are an object") {
@@ -113,8 +114,8 @@ impl SceneBuilder {
         self
     }
 
-    /// Has people log in through the gateway, which is the provider's only client: it takes no
-    /// strangers, and refuses the parameter `resource`.
+    /// People log in through the gateway, which is the provider's only client: the provider
+    /// registers no other clients, and refuses the parameter `resource`.
     pub fn login_through_gateway(self, options: Value) -> Self {
         let origin = self.resource.strip_suffix("/mcp").expect("it ends like this");
         let mut of_provider = json!({
@@ -147,7 +148,7 @@ impl SceneBuilder {
         this
     }
 
-    /// Binds sessions to whom they are given to.
+    /// Binds sessions to their users.
     pub fn bind_sessions(mut self) -> Self {
         self.stack = self.stack.edit(|bootstrap| {
             bootstrap.plugin()["vm_config"]["environment_variables"] = json!({"key_values": {
@@ -205,7 +206,7 @@ fn access_rules() -> Value {
     ]})
 }
 
-/// The option of a client that logs in at this provider for itself.
+/// The option of a client that logs in at this provider as a service.
 pub fn service(provider: &OpenIdProvider) -> Value {
     let [client_id, client_secret] = OpenIdProvider::SERVICE;
     json!({

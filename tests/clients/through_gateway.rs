@@ -1,4 +1,4 @@
-//! From nothing but the URL to a tool call at a provider that takes no strangers and refuses
+//! From the URL alone to a tool call, at a provider that registers no clients and refuses
 //! `resource`: through the gateway, which is its only client.
 
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use testbed::{OfficialSdk, log_in_by_rust_sdk, refresh_by_rust_sdk};
 
 use crate::support::{Scene, WRITE};
 
-/// What each client does before the first request that passes. All of it is at the gateway.
+/// The requests of each client before the first one that passes. All of them are at the gateway.
 const DANCE: [&str; 5] = [
     "POST /mcp 401",
     "GET /.well-known/oauth-protected-resource/mcp 200",
@@ -23,14 +23,14 @@ async fn scene(options: Value) -> Scene {
 async fn every_client_gets_from_the_url_to_a_tool() {
     let mut scene = scene(json!({})).await;
     scene.assert_every_client_gets_to_a_tool(&DANCE).await;
-    // The clients ask for the resource, and the provider never hears of it.
+    // The clients request the resource, but the gateway does not forward the parameter.
     for event in scene.providers[0].events() {
         assert_eq!((&event["event"], &event["resource"]), (&json!("token"), &Value::Null));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_refreshes_without_the_person() {
+async fn every_client_refreshes_without_a_login() {
     let scene = Scene::builder(OfficialSdk::PythonV2)
         .login_through_gateway(json!({"access_token_seconds": 5}))
         .configure(|configuration| configuration["providers"][0]["clock_skew"] = json!("0s"))
@@ -47,7 +47,8 @@ async fn every_client_refreshes_without_the_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_steps_up_to_a_scope_that_a_tool_needs() {
-    // With a refresh token, the client of TypeScript v1 does not ask for more; see `step_up`.
+    // With a refresh token, the client of TypeScript v1 does not request more scopes; see
+    // `step_up`.
     let scene = scene(json!({"refresh_tokens": "never"})).await;
     let steps = json!([{"tool": "whoami"}, {"tool": "create_incident"}]);
     for (client, report) in scene.run_every_client(json!({"steps": steps})).await {
@@ -70,7 +71,7 @@ async fn the_rust_client_gets_from_the_url_to_a_tool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rust_client_refreshes_without_the_person() {
+async fn the_rust_client_refreshes_without_a_login() {
     let scene = scene(json!({})).await;
     let [first, second] = refresh_by_rust_sdk(&scene.url(), "ada").await;
     assert_ne!(first, second);

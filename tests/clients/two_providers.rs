@@ -1,12 +1,12 @@
-//! One gateway, and two providers that its users log in at.
+//! One gateway with two providers at which users log in.
 
 use serde_json::json;
 use testbed::OfficialSdk;
 
 use crate::support::{Scene, service};
 
-/// Users of the SDKs for TypeScript can choose another authorization server than the first that the
-/// gateway names; those for Python let only a service choose.
+/// Users of the SDKs for TypeScript can choose another authorization server than the first; those
+/// for Python let only a service choose.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_logs_in_at_the_first_provider_unless_another_is_chosen() {
     let scene = Scene::builder(OfficialSdk::TypeScriptV1)

@@ -1,5 +1,5 @@
-//! A web page in a real browser, which goes the whole way by CORS: by `envoy/browser.yaml`, and the
-//! CORS of the provider.
+//! A web page in a real browser uses CORS for every request: with `envoy/browser.yaml`, and with
+//! the provider's CORS.
 
 use serde_json::{Value, json};
 use testbed::{
@@ -7,7 +7,7 @@ use testbed::{
     visit_mcp_page,
 };
 
-/// The example, with this origin instead of one of its own, if it is to allow it.
+/// The example; if this origin is to be allowed, it replaces one of the example's.
 fn example(allowed: Option<&str>) -> Bootstrap {
     const OWN: &str = "http://localhost:6274";
     let mut bootstrap = Bootstrap::from_file(&repository_root().join("envoy/browser.yaml"));
@@ -19,7 +19,7 @@ fn example(allowed: Option<&str>) -> Bootstrap {
     bootstrap
 }
 
-/// Opens a page whose origin is allowed or foreign, and returns what it came to.
+/// Opens a page whose origin is allowed or not, and returns its outcome.
 async fn visit(is_allowed: bool) -> (Stack, OpenIdProvider, ClientReport) {
     let (port, page) = (Port::free(), Port::free());
     let origin = format!("http://localhost:{}", page.number());
@@ -65,7 +65,7 @@ async fn a_page_of_another_origin_gets_from_the_url_to_a_tool_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_foreign_origin_does_not_even_learn_where_to_log_in() {
+async fn a_page_of_an_origin_that_is_not_allowed_cannot_read_the_challenge() {
     let (stack, mut login, report) = visit(false).await;
     assert_eq!(report.step("whoami")["event"], "failed", "{report:?}");
     assert!(!report.events("blocked").is_empty(), "{report:?}");

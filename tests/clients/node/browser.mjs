@@ -1,12 +1,12 @@
-// A person with a real browser, headless Chromium, before a web page that is an MCP client.
+// A person with a real browser, headless Chromium, on a web page that is an MCP client.
 //
 // It is started with one argument, JSON:
 //   url       the MCP endpoint
 //   port      where the page is served: http://localhost:<port>
-//   person    who logs in
+//   person    the name of the user who logs in
 //   chromium  the browser's program
 //
-// It prints lines of JSON: each exchange of the browser, and what the page came to.
+// It prints lines of JSON: each exchange of the browser, and the outcome of the page.
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -18,7 +18,7 @@ function report(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
-/// The page with the official SDK in it, as any web application would be built.
+/// The page with the official SDK in it, built as any web application would be.
 async function bundle() {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL('browser_page.mjs', import.meta.url))],
@@ -36,7 +36,7 @@ const server = createServer((request, response) => {
   response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
   response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>');
 });
-// The test holds the port reserved.
+// The test keeps the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true });
 
 const browser = await launch(options.chromium);
@@ -55,7 +55,8 @@ try {
     }),
   );
   page.on('requestfailed', (request) => {
-    // Answers that the page does not read to their end are aborted; others the browser kept from it.
+    // A request whose response the page does not read to the end is aborted. The browser blocked
+    // the others.
     if (request.failure().errorText !== 'net::ERR_ABORTED') {
       report({ event: 'blocked', method: request.method(), url: request.url() });
     }
@@ -69,11 +70,11 @@ try {
   server.close();
 }
 
-/// What the person does: writes a name, and consents.
+/// The person enters a name and consents.
 async function logIn(page) {
   await page.fill('input[name="login"]', options.person);
   await page.click('button');
   await page.click('button:text("Allow")');
-  // The rest is up to the page.
+  // The page does the rest.
   await new Promise(() => {});
 }

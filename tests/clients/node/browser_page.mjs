@@ -1,7 +1,8 @@
-// A web page that is an MCP client, made with the official SDK for TypeScript. It knows nothing but
-// the URL of an endpoint; between its visits to the provider it remembers things as pages do.
+// A web page that is an MCP client, made with the official SDK for TypeScript. It knows only the
+// URL of an endpoint; between its visits to the provider it keeps its state in the storage of the
+// page.
 //
-// What it came to, it leaves in `outcome`: {event: 'done', result}, or {event: 'failed', error}.
+// Its result is in `outcome`: {event: 'done', result}, or {event: 'failed', error}.
 import {
   Client,
   StreamableHTTPClientTransport,
@@ -51,7 +52,7 @@ try {
   await client.connect(transport);
   globalThis.outcome = { event: 'done', result: await client.callTool({ name: 'whoami' }) };
 } catch (error) {
-  // The first visit ends so: the browser is on its way to the provider.
+  // The first visit ends here: the browser is on its way to the provider.
   if (!(error instanceof UnauthorizedError && visit.has('url'))) {
     globalThis.outcome = { event: 'failed', error: `${error}` };
   }

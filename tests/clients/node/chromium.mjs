@@ -1,7 +1,7 @@
 // Headless Chromium that makes no request of its own.
 import { chromium } from 'playwright-core';
 
-/// Starts the browser of this program.
+/// Starts the browser with this program.
 export function launch(executablePath) {
   return chromium.launch({
     executablePath,

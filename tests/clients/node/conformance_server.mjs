@@ -1,10 +1,10 @@
-// An MCP server with all that the scenarios of the official conformance suite ask of a server, at
-// /mcp: with sessions for the older revisions, without them for 2026-07-28.
+// An MCP server with everything that the scenarios of the official conformance suite require of a
+// server, at /mcp: with sessions for the older revisions, without them for 2026-07-28.
 //
-// What is called test_… and test://… is named by the suite: each scenario describes what it expects
+// The suite defines the names test_… and test://…: each scenario describes what it expects
 // (`conformance list --server`, and the descriptions in the package).
 //
-// It is started with one argument, JSON: port. It prints a line of JSON when it listens.
+// It is started with one argument, JSON: port. It prints a line of JSON once it listens.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -30,7 +30,7 @@ import { z } from 'zod';
 
 const options = JSON.parse(process.argv[2]);
 
-// One red pixel, and a sound that is over at once.
+// One red pixel, and a very short sound.
 const PNG =
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC';
 const WAV = Buffer.from(
@@ -51,7 +51,7 @@ const messages = (...contents) => ({
 
 const states = createRequestStateCodec({ key: randomBytes(32) });
 
-/// What a server asks a user for.
+/// The input that a server requests from a user.
 function form(properties, required = Object.keys(properties)) {
   return { type: 'object', properties, required };
 }
@@ -87,7 +87,7 @@ const ENUMS = form(
   [],
 );
 
-/// A schema with keywords that a server must hand on untouched.
+/// A schema with keywords that a server must forward unchanged.
 const WIDE_SCHEMA = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   type: 'object',
@@ -175,7 +175,7 @@ function addContentTools(server) {
   );
 }
 
-/// Tools that say or ask something while they run.
+/// Tools that send messages or requests while they run.
 function addTalkingTools(server) {
   const log = (context, data) =>
     context.mcpReq.notify({ method: 'notifications/message', params: { level: 'info', data } });
@@ -254,7 +254,7 @@ const elicit = (message, requestedSchema) => inputRequired.elicit({ message, req
 const sample = (question, maxTokens) =>
   inputRequired.createMessage({ messages: [{ role: 'user', content: text(question) }], maxTokens });
 
-/// Tools that answer with a question, and are called again with the answer (2026-07-28).
+/// Tools that respond with a question, and are called again with the response (2026-07-28).
 function addToolsThatNeedInput(server) {
   const needing = (name, run) => tool(server, name, (_values, { mcpReq }) => run(mcpReq));
   const askName = () =>
@@ -336,7 +336,7 @@ function addToolsThatNeedInput(server) {
       ? result(text('answered'))
       : inputRequired({ inputRequests: { greeting: sample('Generate a greeting', 50) } }),
   );
-  // Its notification makes a stream of the answer, on which no request may come.
+  // Its notification turns the response into a stream, on which no request is allowed.
   needing('test_streaming_elicitation', async ({ inputResponses, notify, _meta }) => {
     const params = { progressToken: _meta?.progressToken ?? 0, progress: 1 };
     await notify({ method: 'notifications/progress', params });
@@ -427,7 +427,7 @@ async function inSession(request) {
   return transport.handleRequest(request);
 }
 
-/// The events of a session, so that a client can come back for those that it missed.
+/// The events of a session, so that a client can resume and get those that it missed.
 class Events {
   #events = [];
 
@@ -456,14 +456,14 @@ const handle = toNodeHandler({
   fetch: async (request) =>
     (await isLegacyRequest(request)) ? inSession(request) : modern.fetch(request),
 });
-// Pages of other hosts may not call it, whatever name they gave this machine.
+// Pages of other hosts must not call it, whatever name they use for this machine.
 const guards = [localhostHostValidation(), localhostOriginValidation()];
 const server = createServer((request, response) => {
   if (guards.every((isAllowed) => isAllowed(request, response))) {
     handle(request, response);
   }
 });
-// The test holds the port reserved.
+// The test keeps the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true }, () => {
   process.stdout.write(`${JSON.stringify({ event: 'listening' })}\n`);
 });

@@ -30,8 +30,8 @@ async function visit(authorizationUrl) {
   await fetch(callback);
 }
 
-// The suite's program ends the process itself, as a failure where a check fails: which of them do is
-// for the reader to judge.
+// The suite's program ends the process itself, with a failure if a check fails. The reader judges
+// which of them may fail.
 process.on('exit', () => {
   for (const folder of readdirSync(results).sort()) {
     // server-<scenario>-<time>, or authorization-server-<scenario>-<time>
@@ -45,7 +45,7 @@ process.on('exit', () => {
   process.exitCode = 0;
 });
 
-// One that belongs to an extension runs for no revision unless it is forced to.
+// A scenario of an extension runs for no revision unless it is forced.
 const which = scenario ? ['--scenario', scenario, '--force'] : ['--suite', 'all'];
 const asServer = ['server', '--url', url, ...which];
 const asAuthorizationServer = login && [

@@ -1,20 +1,20 @@
-// An OpenID provider (npm oidc-provider) that people log in to by name alone.
+// An OpenID provider (npm oidc-provider) at which a name is enough to log in.
 //
 // It is started with one argument, JSON:
 //   port                  where it listens on 127.0.0.1; its issuer is http://127.0.0.1:<port>
 //   resources             the resource URLs (RFC 8707) that it issues tokens for
-//   scopes                the scopes that it knows for them
+//   scopes                the scopes that it has for them
 //   algorithm             of access tokens: RS256 or ES256
-//   access_token_seconds  how long these live
-//   refresh_tokens        'offline_access': issued to who asks for that scope; 'always'; 'never'
+//   access_token_seconds  the lifetime of access tokens
+//   refresh_tokens        'offline_access': issued if that scope is requested; 'always'; 'never'
 //   services              [{client_id, client_secret}]: clients that get tokens for themselves
 //   registered_scopes     false: registrations may name scopes, but do not limit what the client gets
-//   gateways              [{client_id, client_secret, redirect_uris}]: clients that are known by hand.
-//                         With any, strangers cannot register
+//   gateways              [{client_id, client_secret, redirect_uris}]: clients that are configured.
+//                         With any of these, no others can register
 //   refuses_resource      true: a request for a resource (RFC 8707) is refused; tokens are for the
 //                         first one
 //
-// It prints a line of JSON when it listens, and one for each token that it issues or refuses.
+// It prints a line of JSON once it listens, and one for each token that it issues or refuses.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import { Provider, errors } from 'oidc-provider';
@@ -47,7 +47,7 @@ function signingKey(algorithm) {
 }
 
 const provider = new Provider(issuer, {
-  // ID tokens are signed by RS256, unless a client asks for something else.
+  // ID tokens are signed with RS256 unless a client registers another algorithm.
   jwks: { keys: [...new Set(['RS256', options.algorithm])].map(signingKey) },
   cookies: { keys: ['any text will do'] },
   scopes: ['openid', 'offline_access', ...options.scopes],
@@ -110,7 +110,7 @@ for (const name of ['grant.error', 'authorization.error', 'registration_create.e
   });
 }
 
-// Web pages may register: for them the package itself opens all endpoints but this one.
+// Web pages may register: for them the package itself opens all other endpoints.
 provider.use(async (context, next) => {
   if (context.path !== '/reg') {
     return next();
@@ -144,7 +144,7 @@ provider.use(async (context, next) => {
   return next();
 });
 
-// The pages of a login: one form asks who it is, the other for consent.
+// The pages of a login: one form asks for the name, the other for consent.
 provider.use(async (context, next) => {
   if (!context.path.startsWith('/interaction/')) {
     return next();
@@ -179,7 +179,7 @@ function page({ prompt, params }) {
 <form method="post">${fields}<button type="submit">${button}</button></form>`;
 }
 
-/// Grants all that was asked for and is not granted yet.
+/// Grants everything that was requested and is not granted yet.
 async function consent({ grantId, params, prompt: { details }, session }) {
   const grant = grantId
     ? await provider.Grant.find(grantId)
@@ -202,7 +202,7 @@ async function read(request) {
 }
 
 const server = createServer(provider.callback());
-// The test holds the port reserved.
+// The test keeps the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true }, () => {
   report({ event: 'listening', issuer });
 });

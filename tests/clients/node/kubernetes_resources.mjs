@@ -1,5 +1,5 @@
-// Prints the faults of resources of Kubernetes, Istio and the Gateway API, by their schemas: what the
-// validators find, and fields that the types do not have, which validators let pass.
+// Prints the faults of resources of Kubernetes, Istio and the Gateway API, by their schemas: those
+// that the validators find, and fields that the types do not have, which validators accept.
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -28,7 +28,7 @@ async function faultsOf(resource) {
   }
 }
 
-// An object literal may have no more fields than its type.
+// An object literal may have only the fields of its type.
 function faultsOfTypes({ apiVersion, kind, ...rest }) {
   const name = fileURLToPath(new URL('resource.ts', import.meta.url));
   const library = PACKAGES[apiVersion];

@@ -1,7 +1,7 @@
 // A person who logs in where a client sends them.
 //
-// It is started with one argument, JSON: authorization_url, redirect_url, and person, who logs in. It
-// prints {callback}: the URL to which the provider sends the browser back.
+// It is started with one argument, JSON: authorization_url, redirect_url, and person, the name of
+// the user. It prints {callback}: the URL to which the provider sends the browser back.
 import { Person } from './person.mjs';
 
 const options = JSON.parse(process.argv[2]);

@@ -1,16 +1,17 @@
-// A person with a real browser, headless Chromium, who logs in by the page of the gateway with the
-// keyboard alone.
+// A person with a real browser, headless Chromium, who logs in on the page of the gateway with the
+// keyboard only.
 //
 // It is started with one argument, JSON:
 //   url           the authorization URL of a client
 //   redirect_url  where the client waits for the person
-//   person        who logs in
+//   person        the name of the user who logs in
 //   scheme        the colours that the person prefers: light or dark
 //   width         of the window, in pixels
-//   screenshot    a file for a picture of the page; none if it is missing
+//   screenshot    a file for a picture of the page; none if it is absent
 //   chromium      the browser's program
 //
-// It prints one line of JSON: what the page was like, and the URL to which the browser came back.
+// It prints one line of JSON: the properties of the page, and the URL to which the browser came
+// back.
 import { launch } from './chromium.mjs';
 
 const options = JSON.parse(process.argv[2]);
@@ -34,7 +35,7 @@ try {
   }
   const seen = await look(page);
   const ofPage = requests.splice(0);
-  // The first button is that of the only provider.
+  // The first button belongs to the only provider.
   await page.keyboard.press('Tab');
   const focused = await page.evaluate(() => document.activeElement.innerText);
   await page.keyboard.press('Enter');
@@ -64,7 +65,7 @@ async function look(page) {
       headings: [...document.querySelectorAll('h1, h2')].map((heading) => heading.innerText),
       landmarks: document.querySelectorAll('main').length,
       buttons: buttons.map((button) => button.innerText),
-      // Big enough for a finger.
+      // Large enough to touch with a finger.
       smallest_button: Math.min(...buttons.map((button) => button.getBoundingClientRect().height)),
     };
   });

@@ -1,4 +1,4 @@
-// A person who looks at a web page in headless Chromium, and at what the browser has to say of it.
+// A person who opens a web page in headless Chromium, and the browser's complaints about it.
 //
 // It is started with one argument, JSON:
 //   url       the page

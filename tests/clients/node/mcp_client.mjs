@@ -1,15 +1,15 @@
-// An MCP client made with an official SDK for TypeScript, which knows nothing but a URL.
+// An MCP client made with an official SDK for TypeScript, which knows only a URL.
 //
 // It is started with one argument, JSON:
 //   sdk                   'v1' or 'v2'
 //   url                   the MCP endpoint
 //   steps                 what it does once it is connected: {tool, arguments}; {listen: true}, which
-//                         has the server's own stream opened; {list: true}, which lists the tools; or
+//                         opens the server's own stream; {list: true}, which lists the tools; or
 //                         {until_expired: true}, which waits until its access token has expired
-//   person                who logs in
-//   grant_types           what it registers for
+//   person                the name of the user who logs in
+//   grant_types           the grant types that it registers for
 //   authorization_server  the issuer to log in at, where the user chose it; else the SDK chooses
-//   service               {client_id, client_secret, issuer, scope}: it logs in for itself
+//   service               {client_id, client_secret, issuer, scope}: it logs in as a service
 //   protocol              v2 only: 'legacy' (the SDK's default) or 'auto'
 //
 // It prints lines of JSON: each HTTP exchange, each authorization that the SDK asked the person
@@ -63,7 +63,8 @@ async function version2() {
   };
 }
 
-/// What the SDK asks of an application with a user: to remember things, and to open a browser.
+/// The interface that the SDK requires of an application with a user: to keep state, and to open a
+/// browser.
 class UserAtTheBrowser {
   redirectUrl = 'http://127.0.0.1:33418/callback';
   callback;
@@ -177,7 +178,7 @@ async function connect() {
   return { protocol: transport.protocolVersion ?? client.getNegotiatedProtocolVersion?.() };
 }
 
-/// Reports to the server that this event is here, which lets it make the next one.
+/// Reports to the server that this event arrived, so that the server makes the next one.
 async function saw(kind, number) {
   report({ event: kind, number });
   await sdk.call(client, { name: 'seen', arguments: { kind, number } });
@@ -209,8 +210,8 @@ async function take(step) {
   );
 }
 
-/// Does it. Where the SDK sent the person to the provider, its documentation wants the application
-/// to hand over the code and do the same again: so it does, and counts.
+/// Runs a step. If the SDK sent the person to the provider, its documentation requires the
+/// application to hand over the code and try again: this does so, and counts the attempts.
 async function attempt(name, act) {
   for (let attempts = 1; ; attempts += 1) {
     try {

@@ -1,6 +1,6 @@
 // An MCP server made with an official SDK for TypeScript, at /mcp.
 //
-// It is started with one argument, JSON: sdk ('v1' or 'v2') and port. It prints a line of JSON when
+// It is started with one argument, JSON: sdk ('v1' or 'v2') and port. It prints a line of JSON once
 // it listens.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -13,7 +13,7 @@ function report(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
-/// For each event, when a client has said that it saw it.
+/// For each event, a promise that resolves when a client has reported it.
 const seenEvents = new Map();
 
 function seenEvent(kind, number) {
@@ -24,8 +24,8 @@ function seenEvent(kind, number) {
   return seenEvents.get(key);
 }
 
-/// Makes events from 1 on, each only once the client has seen the one before: so what holds an
-/// event back holds up all.
+/// Makes events from 1 on, each only once the client has seen the one before: an event that is held
+/// back stops all others.
 async function makeEvents(kind, to, make) {
   for (let number = 1; number <= to; number += 1) {
     await make(number);
@@ -80,7 +80,7 @@ function addTools(server, headersOf, { progress, announce }) {
   );
 }
 
-/// Sessions, as servers of revisions up to 2025-11-25 have them.
+/// Sessions, as in servers of revisions up to 2025-11-25.
 async function version1() {
   const { McpServer } = await import('@modelcontextprotocol/sdk/server/mcp.js');
   const { StreamableHTTPServerTransport } = await import(
@@ -142,7 +142,7 @@ const server = createServer((request, response) => {
     response.writeHead(404).end();
   }
 });
-// The test holds the port reserved.
+// The test keeps the port reserved.
 server.listen({ host: '127.0.0.1', port: options.port, reusePort: true }, () => {
   report({ event: 'listening' });
 });

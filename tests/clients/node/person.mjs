@@ -1,8 +1,8 @@
-// What a person with a browser does: follows an authorization URL, agrees to what the pages ask, logs
-// in, and ends where the client receives the code.
+// A person with a browser: follows an authorization URL, consents on the pages, logs in, and ends
+// where the client receives the code.
 import { request } from 'node:http';
 
-/// A browser, which keeps its cookies, and the name of who sits before it.
+/// A browser, which keeps its cookies, and the name of its user.
 export class Person {
   #name;
   #cookies = new Map();
@@ -34,7 +34,7 @@ export class Person {
     throw new Error(`no way from ${authorizationUrl} to ${redirectUrl}`);
   }
 
-  /// What is sent when the first button of a page is pressed.
+  /// The form that is sent when the first button of a page is pressed.
   #fill(text) {
     const fields = [...text.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)];
     const button = /<button name="([^"]*)" value="([^"]*)"/.exec(text);
@@ -42,7 +42,7 @@ export class Person {
     return text.includes('name="login"') ? { ...form, login: this.#name } : form;
   }
 
-  /// As a browser does; `fetch` would say that it is none.
+  /// Sends the fetch metadata of a browser, which `fetch` would not.
   async #open(url, form) {
     const body = form && new URLSearchParams(form).toString();
     const headers = {

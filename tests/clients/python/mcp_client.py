@@ -1,14 +1,14 @@
-"""An MCP client made with the official SDK for Python, which knows nothing but a URL.
+"""An MCP client made with the official SDK for Python, which knows only a URL.
 
 It is started with one argument, JSON:
   sdk                   'v1' or 'v2'
   url                   the MCP endpoint
   steps                 what it does once it is connected: {tool, arguments}; {listen: true}, which
-                        has the server's own stream opened; {list: true}, which lists the tools; or
+                        opens the server's own stream; {list: true}, which lists the tools; or
                         {until_expired: true}, which waits until its access token has expired
-  person                who logs in
-  grant_types           what it registers for
-  service               {client_id, client_secret, issuer, scope}: it logs in for itself
+  person                the name of the user who logs in
+  grant_types           the grant types that it registers for
+  service               {client_id, client_secret, issuer, scope}: it logs in as a service
   protocol              v2 only: 'auto' (the SDK's default) or 'legacy'
 
 It prints lines of JSON: each HTTP exchange, each authorization that the SDK asked the person for, what
@@ -49,7 +49,7 @@ def report(event, **details):
 
 
 class Memory:
-    """What the SDK asks of an application: to remember things."""
+    """The interface that the SDK requires of an application: to keep state."""
 
     tokens = None
     tokens_expire = None
@@ -60,7 +60,7 @@ class Memory:
 
     async def set_tokens(self, tokens):
         self.tokens = tokens
-        # The SDK counts from when the token came, so for it the token lives a little longer.
+        # The SDK counts from the arrival of the token, so for it the token lives slightly longer.
         self.tokens_expire = time.time() + tokens.expires_in
 
     async def get_client_info(self):
@@ -71,7 +71,7 @@ class Memory:
 
 
 class UserAtTheBrowser:
-    """What it asks of a client with a user in addition: to open a browser, and report its last URL."""
+    """The additional interface for a user: to open a browser, and report its last URL."""
 
     def __init__(self):
         self._person = Person(OPTIONS["person"])

@@ -29,8 +29,8 @@ def seen_event(kind, number):
 
 
 async def make_events(kind, to, make):
-    """Makes events from 1 on, each only once the client has seen the one before: so what holds an
-    event back holds up all."""
+    """Makes events from 1 on, each only once the client has seen the one before: an event that is
+    held back stops all others."""
     for number in range(1, to + 1):
         await make(number)
         await seen_event(kind, number).wait()
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
         print(json.dumps({"event": "listening"}), flush=True)
 
 
-# The test holds the port reserved.
+# The test keeps the port reserved.
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,4 +1,4 @@
-"""What a person with a browser does: follows an authorization URL, agrees to what the pages ask, logs
+"""A person with a browser: follows an authorization URL, consents on the pages, logs
 in, and ends where the client gets the code."""
 
 import re
@@ -9,7 +9,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 
 class Person:
-    """A browser, which keeps its cookies, and the name of who sits before it."""
+    """A browser, which keeps its cookies, and the name of its user."""
 
     def __init__(self, name):
         self._name = name
@@ -37,7 +37,7 @@ class Person:
         raise RuntimeError(f"no way from {authorization_url} to {redirect_url}")
 
     def _fill(self, text):
-        """What is sent when the first button of a page is pressed."""
+        """The form that is sent when the first button of a page is pressed."""
         form = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', text))
         form.update(re.findall(r'<button name="([^"]*)" value="([^"]*)"', text)[:1])
         return {**form, "login": self._name} if 'name="login"' in text else form

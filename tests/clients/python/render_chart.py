@@ -1,5 +1,5 @@
-"""Renders a Helm chart as `helm template` does, by Helm's own library, and prints its resources or
-why there are none. What `values.schema.json` says is checked."""
+"""Renders a Helm chart as `helm template` does, with Helm's own library, and prints its resources
+or the error. The values are validated with `values.schema.json`."""
 
 import json
 import sys
