@@ -1,5 +1,5 @@
-//! The official conformance suite gives the same result with and without the plugin before a server:
-//! what the plugin lets pass, it changes in nothing that the suite looks at.
+//! The official conformance suite gives the same result for a server with and without the plugin:
+//! the plugin changes nothing that the suite checks.
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use testbed::{
     conformance_checks_of,
 };
 
-/// A rule about messages: so all of them are held and read, and judged by body or headers.
+/// A rule about messages, so that all of them are held and read, and judged by body or header
+/// fields.
 fn reading(inspect: &str) -> Value {
     json!({"access": {
         "default": "allow",
@@ -20,12 +21,12 @@ fn reading(inspect: &str) -> Value {
     }})
 }
 
-/// Binds sessions. The plugin is given the secret that this names.
+/// Binds sessions, with the secret in this environment variable.
 fn bound() -> Value {
     json!({"sessions": {"bind": true}, "secret": {"env": "MCP_AUTH_SECRET"}})
 }
 
-/// Reads the outcome of every message. No rule names tools, so that no list is read.
+/// Reads the outcome of every message. No rule names tools, so no list is read.
 fn audited() -> Value {
     json!({
         "audit": {"outcomes": true},
@@ -33,7 +34,7 @@ fn audited() -> Value {
     })
 }
 
-/// All of it at once: lists are filtered, sessions bound and outcomes read.
+/// All three: lists are filtered, sessions are bound and outcomes are read.
 fn all_at_once() -> Value {
     let mut all = bound();
     all["audit"] = json!({"outcomes": true});
@@ -41,8 +42,8 @@ fn all_at_once() -> Value {
     all
 }
 
-/// Envoy with the plugin before this server, with these members in its configuration. The suite sends
-/// no tokens, so a filter before the plugin adds one.
+/// Envoy with the plugin in front of this server, with these members in its configuration. The
+/// suite sends no tokens, so a filter before the plugin adds one.
 async fn stack_before(server: &ConformanceServer, members: &Value) -> Stack {
     let provider = IdentityProvider::start().await;
     let token = provider.token(&provider.claims(Stack::AUDIENCE));
@@ -89,12 +90,12 @@ async fn checks_through_envoy(
     if members.get("audit").is_some() {
         let read = "wasmcustom.mcp_auth_calls.method.tools/call.outcome.ok";
         let read = stack.envoy.stat(read).await;
-        assert!(read.is_some_and(|read| read > 5), "{read:?} calls came to a known end");
+        assert!(read.is_some_and(|read| read > 5), "{read:?} calls had a known outcome");
     }
     checks
 }
 
-/// The checks that come to something else through Envoy, by name.
+/// The names of the checks that have another result through Envoy.
 async fn differing(
     server: &ConformanceServer,
     members: Value,
@@ -110,7 +111,7 @@ async fn differing(
     lost.map(|check| check.check.clone()).collect()
 }
 
-/// The suite's checks of the server itself, which are all well.
+/// The suite's checks of the server itself, none of which may fail.
 async fn checks_of(server: &ConformanceServer, revision: &str) -> Vec<ConformanceCheck> {
     let checks = conformance_checks(&format!("http://{}/mcp", server.address()), revision).await;
     let is_good = |check: &&ConformanceCheck| ["SUCCESS", "INFO"].contains(&check.status.as_str());
@@ -133,8 +134,8 @@ async fn the_suite_of_2025_11_25_gives_the_same_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suite_of_2026_07_28_gives_the_same_result() {
     const REVISION: &str = "2026-07-28";
-    /// Where rules go by header fields, the plugin refuses unknown versions itself, and without
-    /// reading the body it knows no `id`.
+    /// With rules by header fields, the plugin refuses unknown versions itself; it does not read
+    /// the body, so its error has no `id`.
     const BY_HEADERS: [&str; 2] =
         ["sep-2575-server-unsupported-version-error", "sep-2575-http-server-error-jsonrpc-id"];
     let server = ConformanceServer::start().await;
@@ -146,8 +147,8 @@ async fn the_suite_of_2026_07_28_gives_the_same_result() {
     assert_eq!(differing(&server, reading("headers"), REVISION, &directly).await, BY_HEADERS);
 }
 
-/// The server has none of what this scenario is about, but its requests with forged header fields come
-/// to the plugin, whose errors are as the schema has them.
+/// The server supports nothing of this scenario, but its requests with forged header fields reach
+/// the plugin, whose errors must be valid by the schema.
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_about_header_fields_are_valid_by_the_schema_of_2026_07_28() {
     let server = ConformanceServer::start().await;

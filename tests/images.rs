@@ -1,5 +1,5 @@
-//! The OCI images of the plugin, pushed to a real registry and pulled as Istio and Envoy Gateway pull
-//! them: which of the two layouts each is taken for, and that the module arrives as it was built.
+//! The plugin's OCI images, pushed to a real registry and pulled as Istio and Envoy Gateway pull
+//! them: how each of the two layouts is read, and that the module arrives unchanged.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -18,7 +18,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use testbed::{Registry, module_path, repository_root};
 
-/// What a client of a registry accepts as a manifest, Istio's among them.
+/// The manifest types that clients of a registry accept, Istio among them.
 const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
@@ -27,7 +27,7 @@ const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 
 fn layout(name: &str) -> PathBuf {
     let path = repository_root().join("dist/images").join(name);
-    assert!(path.is_dir(), "{} is not there: run `make images`", path.display());
+    assert!(path.is_dir(), "{} does not exist: run `make images`", path.display());
     path
 }
 
@@ -45,7 +45,7 @@ struct Pulled {
 }
 
 impl Pulled {
-    /// Pushes a layout and pulls it. Every digest on the way is checked.
+    /// Pushes a layout and pulls it, and checks every digest.
     async fn new(name: &str) -> Self {
         let registry = Registry::start().await;
         registry.push(&layout(name), "mcp-federated-auth:test");
@@ -78,13 +78,14 @@ impl Pulled {
         Self { digest, manifest, layers }
     }
 
-    /// The module, if it is taken for an image: the last layer is an archive with `plugin.wasm`.
+    /// The module, if the layout is read as an image: the last layer is an archive with
+    /// `plugin.wasm`.
     fn as_image(&self) -> Option<Vec<u8>> {
         let (media_type, layer) = self.layers.last()?;
         (media_type == IMAGE_LAYER).then(|| unpacked(layer, "plugin.wasm"))
     }
 
-    /// The module, if it is taken for an artifact: one of two layers is the module.
+    /// The module, if the layout is read as an artifact: one of two layers is the module.
     fn as_artifact(&self) -> Option<Vec<u8>> {
         let [one, other] = &self.layers[..] else { return None };
         let layer = [one, other].into_iter().find(|(media_type, _)| media_type == WASM_LAYER);
@@ -120,7 +121,7 @@ async fn the_image_is_pulled_as_one_layer_with_the_module() {
 }
 
 #[tokio::test]
-async fn the_artifact_is_pulled_as_two_layers_one_of_them_the_module() {
+async fn the_artifact_is_pulled_as_two_layers_one_of_which_is_the_module() {
     let pulled = Pulled::new("artifact").await;
     assert_eq!(pulled.layers.len(), 2);
     let module = fs::read(module_path()).unwrap();
@@ -129,7 +130,7 @@ async fn the_artifact_is_pulled_as_two_layers_one_of_them_the_module() {
 }
 
 #[tokio::test]
-async fn the_digest_that_is_printed_is_that_of_the_pulled_image() {
+async fn the_printed_digest_is_that_of_the_pulled_image() {
     let printed = fs::read_to_string(repository_root().join("dist/images/digests")).unwrap();
     for name in ["image", "artifact"] {
         let pulled = Pulled::new(name).await;
@@ -138,9 +139,9 @@ async fn the_digest_that_is_printed_is_that_of_the_pulled_image() {
     }
 }
 
-/// So that the same module gives the same digest.
+/// The same module must give the same digest.
 #[test]
-fn nothing_in_an_image_has_a_time() {
+fn an_image_contains_no_time() {
     for name in ["image", "artifact"] {
         for file in fs::read_dir(layout(name).join("blobs/sha256")).unwrap() {
             let bytes = fs::read(file.unwrap().path()).unwrap();

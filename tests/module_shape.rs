@@ -1,12 +1,12 @@
-//! What the built module asks of its host, and what it offers.
+//! The functions that the built module imports and exports.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 
 use wasmparser::{ExternalKind, Parser, Payload};
 
-/// Host functions of proxy-wasm 0.2.1. Most stand here because the SDK's traits have default
-/// methods for them, not because the plugin calls them.
+/// Host functions of proxy-wasm 0.2.1. Most are imported because default methods of the SDK's
+/// traits use them; the plugin does not call them.
 const PROXY_WASM: [&str; 36] = [
     "proxy_add_header_map_value",
     "proxy_call_foreign_function",
@@ -46,7 +46,8 @@ const PROXY_WASM: [&str; 36] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What the standard library asks for: arguments of the VM, output of a panic, random seeds.
+/// The functions that the standard library needs: the VM's arguments, a panic's output, random
+/// seeds.
 const WASI: [&str; 5] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
 
 fn module() -> Vec<u8> {
@@ -73,7 +74,7 @@ fn exported_functions(module: &[u8]) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_module_imports_host_functions_that_envoy_has_and_nothing_else() {
+fn the_module_imports_only_host_functions_that_envoy_has() {
     let module = module();
     let mut imports = BTreeSet::new();
     for payload in payloads(&module) {
@@ -92,9 +93,9 @@ fn the_module_imports_host_functions_that_envoy_has_and_nothing_else() {
     assert_eq!(imports, expected);
 }
 
-/// A host calls each callback that is exported, so none is that does nothing.
+/// A host calls each exported callback, so none may be exported that does nothing.
 #[test]
-fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
+fn the_module_exports_only_callbacks_that_do_something() {
     let module = module();
     let expected = [
         "_initialize",
@@ -116,7 +117,7 @@ fn the_module_exports_the_callbacks_that_do_something_and_no_others() {
     assert_eq!(exported_functions(&module), BTreeSet::from(expected));
 }
 
-/// What the contexts implement would else be left out without a word.
+/// Otherwise a callback that a context implements could be missing without an error.
 #[test]
 fn each_callback_that_the_contexts_implement_is_exported() {
     let sources = ["root.rs", "http_filter.rs"].map(|path| {

@@ -1,5 +1,5 @@
-//! The form of all pages, for `make lint`: width, words, links, and blocks of code that tests can find
-//! and read. tests/readme.rs runs what they show.
+//! The form of all pages, for `make lint`: width, words, links, and code blocks that tests can find
+//! and read. tests/readme.rs runs the blocks.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -29,7 +29,7 @@ fn targets() -> BTreeSet<String> {
     phony.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
-/// What follows `make ` in a text, if it is a target and not prose.
+/// The target after `make ` in a text; `None` if it is prose.
 fn made(text: &str) -> Vec<String> {
     let is_target = |word: &str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
@@ -40,7 +40,7 @@ fn made(text: &str) -> Vec<String> {
     words.filter(|word| is_target(word)).map(str::to_owned).collect()
 }
 
-/// Words and idioms that the pages do without, and what they say instead.
+/// Words and idioms that the pages must not use, with their replacements.
 const WORDS: [(&str, &str); 28] = [
     ("anew", "again"),
     ("answered", "responded"),
@@ -83,9 +83,9 @@ fn prose_has_one_column_width() {
     }
 }
 
-/// Code spans are left out: they quote what programs print.
+/// Code spans are not checked: they quote what programs print.
 #[test]
-fn prose_has_the_words_of_the_field() {
+fn prose_has_no_forbidden_words() {
     for (path, text) in pages() {
         for (number, line) in prose(&text) {
             assert_words(&path, number, line);
@@ -127,7 +127,7 @@ fn assert_words(path: &Path, number: usize, line: &str) {
 }
 
 #[test]
-fn each_block_is_fenced_so_that_tests_find_it() {
+fn each_code_block_has_a_fence_that_tests_find() {
     for (path, text) in pages() {
         let is_fence = |line: &&str| ["```", "~~~"].iter().any(|fence| line.contains(fence));
         let fences: Vec<&str> = text.lines().filter(is_fence).collect();
@@ -139,7 +139,7 @@ fn each_block_is_fenced_so_that_tests_find_it() {
     }
 }
 
-/// A block of another kind would be one that no test reads.
+/// No test would read a block of another kind.
 #[test]
 fn each_block_of_yaml_and_json_is_of_a_kind_that_tests_load() {
     let schema = config_schema();
@@ -147,15 +147,15 @@ fn each_block_of_yaml_and_json_is_of_a_kind_that_tests_load() {
     for (path, text) in pages() {
         for block in code_blocks(&text, "yaml") {
             let is_loaded = match yaml(&block) {
-                // By the test of all pages in Envoy.
+                // The test of all pages loads these in Envoy.
                 Value::Array(elements) => {
                     elements.iter().all(|element| element.get("load_assignment").is_some())
                 }
-                // By the tests of the schema; Prometheus' by its own tests.
+                // The tests of the schema load these; those of Prometheus load its own.
                 Value::Object(members) => {
                     let is_prometheus = members.contains_key("scrape_configs");
                     let is_plugin = members.keys().all(|name| fields.contains_key(name));
-                    // By the tests of withheld bodies, in Envoy.
+                    // The tests of withheld bodies load these in Envoy.
                     let is_envoy =
                         ["config", "http_filters"].iter().any(|name| members.contains_key(*name));
                     is_plugin
@@ -171,12 +171,12 @@ fn each_block_of_yaml_and_json_is_of_a_kind_that_tests_load() {
                 assert!(read.is_ok(), "{path:?}: {}", read.unwrap_err());
             }
         }
-        // By webdis in the test bed, and by tests of the pages of editors and servers.
+        // webdis in the test bed loads these, and tests of the pages about editors and servers.
         let count = match path.to_str().unwrap() {
             "docs/replay.md" => 1,
             "docs/editors.md" => 2,
             "docs/mcp-server.md" => 5,
-            // By the tests of Envoy's access log.
+            // The tests of Envoy's access log load these.
             "docs/audit.md" | "docs/operations.md" => 1,
             _ => 0,
         };
@@ -199,7 +199,7 @@ fn each_shell_block_of_the_pages_is_a_shell_script() {
 }
 
 #[test]
-fn the_commands_of_the_pages_are_there() {
+fn the_commands_of_the_pages_exist() {
     let targets = targets();
     let manifests = ["Cargo.toml", "tests/Cargo.toml", "cli/Cargo.toml"].map(text).concat();
     let workspace_tests: BTreeSet<&str> =
@@ -227,7 +227,7 @@ fn the_commands_of_the_pages_are_there() {
 }
 
 #[test]
-fn the_links_of_the_pages_lead_somewhere() {
+fn the_links_of_the_pages_have_targets() {
     let mut count = 0;
     for (path, text) in pages() {
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
@@ -250,7 +250,7 @@ fn the_links_of_the_pages_lead_somewhere() {
     assert!(count > 200, "{count}");
 }
 
-/// What a link can name within a page: headings as GitHub has them, and anchors.
+/// The targets of links within a page: headings with GitHub's anchors, and explicit anchors.
 fn places(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter_map(|line| {
         let heading = line.trim_start_matches('#').strip_prefix(' ')?;

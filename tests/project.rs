@@ -1,4 +1,4 @@
-//! What the project says of itself is so: versions, workflows, and forms.
+//! Facts that the project states about itself: versions, workflows and forms.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -19,7 +19,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files of a folder, and below it, that end so.
+/// The files in a folder and below it whose names have this ending.
 fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     let mut folders = vec![repository_root().join(folder)];
     let mut files = Vec::new();
@@ -117,7 +117,7 @@ fn the_chart_has_this_version_and_the_envoy_that_is_tested() {
 }
 
 #[test]
-fn the_forms_for_issues_ask_for_what_helps_and_for_no_secret() {
+fn the_issue_forms_ask_for_diagnostics_and_for_no_secret() {
     for path in files(".github/ISSUE_TEMPLATE", ".yml") {
         let form = yaml(&fs::read_to_string(&path).unwrap());
         if form.get("body").is_none() {
@@ -141,7 +141,7 @@ fn targets() -> BTreeSet<String> {
     phony.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
-/// The targets that a script makes, one for each line.
+/// The targets that a script makes, one per line.
 fn made(script: &str) -> BTreeSet<String> {
     let lines = script.lines().filter(|line| !line.starts_with('#'));
     let commands = lines.filter_map(|line| line.split("make ").nth(1));
@@ -158,7 +158,7 @@ fn workflows() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn workflows_and_ci_make_the_same_targets_and_all_are_there() {
+fn each_target_of_ci_is_in_a_workflow_and_each_made_target_exists() {
     let targets = targets();
     let mut made_by_workflows = BTreeSet::new();
     for (path, workflow) in workflows() {
@@ -174,7 +174,7 @@ fn workflows_and_ci_make_the_same_targets_and_all_are_there() {
 }
 
 #[test]
-fn each_action_is_pinned_by_its_commit_and_names_its_version() {
+fn each_action_is_pinned_to_a_commit_and_names_its_version() {
     let mut count = 0;
     for (path, workflow) in workflows() {
         for line in workflow.lines().filter(|line| line.contains("uses: ")) {

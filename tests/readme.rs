@@ -1,4 +1,4 @@
-//! What the README and the other pages show is true: their YAML is what Envoy and the plugin accept.
+//! The README and the other pages are correct: Envoy and the plugin accept their YAML.
 //! tests/pages.rs checks their form.
 #![allow(
     missing_docs,
@@ -21,7 +21,7 @@ fn readme() -> String {
     fs::read_to_string(repository_root().join("README.md")).unwrap()
 }
 
-/// Envoy with the plugin's part and the clusters that a page shows; what it does not show is the
+/// Envoy with the plugin's configuration and the clusters of a page; everything else is the
 /// README's.
 fn envoy(page: &str) -> EnvoyBuilder {
     let blocks: Vec<Value> = [page, &readme()]
@@ -41,9 +41,9 @@ fn envoy(page: &str) -> EnvoyBuilder {
     })
 }
 
-/// A value for each environment variable that a configuration names.
+/// A value for each environment variable in a configuration.
 fn environment(configuration: &Value) -> BTreeMap<String, &'static str> {
-    /// 32 bytes in base64, so that it can be `secret` too.
+    /// 32 bytes in base64, which `secret` accepts too.
     const VALUE: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
     match configuration {
         Value::Object(members) => members
@@ -66,7 +66,7 @@ async fn envoy_accepts_the_yaml_of_each_page() {
             code_blocks(&text, "yaml").iter().map(|block| yaml(block)).collect();
         let wholes = blocks.iter().filter(|block| block.get("resource").is_some()).count();
         let clusters = blocks.iter().filter(|block| block.is_array()).count();
-        assert!(wholes <= 1 && clusters <= 1, "{path:?}: only one of each would be judged");
+        assert!(wholes <= 1 && clusters <= 1, "{path:?}: only one of each would be tested");
         if wholes + clusters > 0 {
             envoy(&text).validate().await;
             judged.push(path);
@@ -76,7 +76,7 @@ async fn envoy_accepts_the_yaml_of_each_page() {
 }
 
 #[test]
-fn the_settings_of_editors_name_the_schema() {
+fn the_editor_settings_name_the_schema() {
     let page = fs::read_to_string(repository_root().join("docs/editors.md")).unwrap();
     let [yaml_settings, json_settings] = &code_blocks(&page, "json")[..] else { panic!() };
     let yaml_settings: Value = serde_json::from_str(yaml_settings).unwrap();
@@ -89,16 +89,16 @@ fn the_settings_of_editors_name_the_schema() {
 }
 
 #[test]
-fn each_template_has_a_page_whose_clusters_check_certificates() {
+fn each_template_has_a_page_whose_clusters_validate_certificates() {
     let folder = repository_root().join("docs/providers");
     let index = fs::read_to_string(folder.join("README.md")).unwrap();
     for template in ["entra_id", "okta", "auth0", "google", "adfs", "keycloak", "generic"] {
         let page = fs::read_to_string(folder.join(format!("{template}.md"))).unwrap();
         assert!(index.contains(&format!("({template}.md)")), "{template}");
-        // The page of the default does without it.
+        // The page of the default template has no clusters.
         let named = page.contains(&format!("\n  template: {template}\n"));
         assert!(named || template == "generic", "{template}");
-        // Each host that the plugin may call has a cluster whose certificate is checked for it.
+        // Each host that the plugin may call has a cluster that validates the host's certificate.
         let blocks = code_blocks(&page, "yaml");
         let hosts = yaml(&blocks[0])["providers"][0]["clusters"].as_object().unwrap().clone();
         let clusters = yaml(&blocks[1]);
@@ -157,7 +157,7 @@ fn the_yaml_of_access_rules_is_accepted() {
 }
 
 #[test]
-fn each_reason_has_one_section_of_the_page_about_troubleshooting() {
+fn each_reason_has_one_section_on_the_troubleshooting_page() {
     let page = fs::read_to_string(repository_root().join("docs/troubleshooting.md")).unwrap();
     let sections: Vec<(u16, String)> = page
         .split("\n### ")
@@ -176,7 +176,7 @@ fn each_reason_has_one_section_of_the_page_about_troubleshooting() {
 }
 
 #[test]
-fn the_page_about_troubleshooting_names_options_that_the_explainer_has() {
+fn the_troubleshooting_page_names_options_that_the_explainer_has() {
     let [page, explainer] = ["troubleshooting", "explainer"]
         .map(|name| fs::read_to_string(repository_root().join(format!("docs/{name}.md"))).unwrap());
     let words = page.split([' ', '`', '\n']);

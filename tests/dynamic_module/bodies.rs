@@ -22,7 +22,7 @@ fn call(tool: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_head_is_held_back_until_its_message_was_judged() {
+fn a_head_is_held_back_until_its_message_is_judged() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     for (tool, is_allowed) in [("allowed", true), ("denied", false)] {
@@ -53,7 +53,7 @@ fn a_head_is_held_back_until_its_message_was_judged() {
 }
 
 #[test]
-fn trailers_end_a_body_and_lose_what_is_forged() {
+fn trailers_end_a_body_and_lose_forged_fields() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &provider.token(), false);
@@ -69,7 +69,7 @@ fn trailers_end_a_body_and_lose_what_is_forged() {
 }
 
 #[test]
-fn a_request_that_is_gone_before_its_body_leaves_nothing() {
+fn a_request_that_ends_before_its_body_leaves_nothing() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &provider.token(), false);

@@ -15,7 +15,7 @@ fn start(provider: &Provider) -> (Envoy, usize) {
     start_with(provider, &configuration(provider))
 }
 
-/// The user that the token names, as the directory has it.
+/// The user that the token names, as the directory returns it.
 fn users() -> String {
     let user = json!({"id": "1", "userName": "ada", "active": true});
     json!({
@@ -36,13 +36,13 @@ fn the_main_thread_looks_users_up_for_the_workers() {
     assert_eq!(callout.cluster, "directory");
     assert!(callout.milliseconds > 0);
     envoy.respond(&callout, Some(("200", users().as_bytes())));
-    envoy.run_until("it goes on", |envoy| envoy.is_resumed(stream));
+    envoy.run_until("the request is forwarded", |envoy| envoy.is_resumed(stream));
     assert_identity(&envoy, stream);
     assert_eq!(schedulers(), 1, "only the configuration's");
 }
 
 #[test]
-fn a_response_for_a_stream_that_is_gone_serves_the_next_request() {
+fn a_response_for_a_stream_that_has_ended_is_used_for_the_next_request() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &provider.token(), true);
@@ -68,7 +68,7 @@ fn a_callout_that_envoy_refuses_refuses_the_request() {
 }
 
 #[test]
-fn a_configuration_that_is_removed_meanwhile_gets_no_response() {
+fn a_configuration_that_was_removed_gets_no_response() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &provider.token(), true);

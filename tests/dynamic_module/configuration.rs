@@ -4,7 +4,7 @@ use crate::envoy::{Envoy, schedulers};
 use crate::provider::{Provider, assert_identity, open};
 
 #[test]
-fn a_configuration_that_is_refused_says_why_and_leaves_nothing() {
+fn a_refused_configuration_is_logged_with_its_fault_and_leaves_nothing() {
     let envoy = Envoy::start();
     for configuration in ["", "{}", "{\"resource\":", "[]", "\u{1}\u{2}"] {
         assert_eq!(envoy.configure("mcp-federated-auth", configuration), None);
@@ -16,7 +16,7 @@ fn a_configuration_that_is_refused_says_why_and_leaves_nothing() {
     assert!(envoy.configure_route("{}").is_none());
 }
 
-/// How many threads of the timer there are.
+/// The number of the timer's threads.
 fn timers() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -24,7 +24,7 @@ fn timers() -> usize {
 }
 
 #[test]
-fn one_thread_keeps_the_time_of_all_configurations_and_ends_with_the_last() {
+fn one_timer_thread_serves_all_configurations_and_ends_with_the_last() {
     let provider = Provider::new();
     let envoy = Envoy::start();
     let configuration = provider.configuration().to_string();
@@ -32,8 +32,8 @@ fn one_thread_keeps_the_time_of_all_configurations_and_ends_with_the_last() {
         let configs: Vec<usize> = (0..5)
             .map(|_| envoy.configure("mcp-federated-auth", &configuration).unwrap())
             .collect();
-        // It names itself when it starts.
-        envoy.run_until("there is one", |_| timers() == 1);
+        // The thread names itself when it starts.
+        envoy.run_until("there is one timer", |_| timers() == 1);
         configs.into_iter().for_each(|config| envoy.remove(config));
         assert_eq!(timers(), 0);
     }
@@ -57,7 +57,7 @@ fn configurations_of_the_same_source_share_one_fetch() {
 }
 
 #[test]
-fn a_configuration_that_replaces_another_has_its_keys_at_once() {
+fn a_configuration_that_replaces_another_has_the_keys_at_once() {
     let provider = Provider::new();
     let envoy = Envoy::start();
     let configuration = provider.configuration().to_string();

@@ -1,5 +1,5 @@
-//! Sequences of callbacks, in a process of their own: they would take the places of other tests on the
-//! status page, which shows what a process has.
+//! Sequences of callbacks, in a process of their own: they would use up other tests' places on the
+//! status page, which shows the whole process.
 #![allow(
     dead_code,
     missing_docs,

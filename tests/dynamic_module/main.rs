@@ -1,7 +1,7 @@
-//! The native module against a scripted Envoy: its C interface is implemented in this program, and its
-//! callbacks are called as Envoy calls them, in one thread that is both main and worker, or in several.
+//! The native module in a scripted Envoy: this program implements Envoy's C interface and calls the
+//! hooks as Envoy does, in one thread that is both main and worker, or in several.
 //!
-//! It is stricter than Envoy: what was lent is overwritten as soon as Envoy may free it.
+//! It is stricter than Envoy: lent memory is overwritten as soon as Envoy may free it.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,4 +1,4 @@
-//! A provider whose responses the tests write, and configurations that trust it.
+//! A provider whose responses are written by the tests, and configurations that trust it.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::sequences::World;
 
 const KID: &str = "one";
 
-/// One provider for each test: what is shared is shared by the whole process.
+/// One provider for each test: the whole process shares keys.
 pub struct Provider {
     pub issuer: String,
     pub key: SigningKey,
@@ -49,7 +49,7 @@ impl Provider {
         json!({"keys": [self.key.public_jwk()]}).to_string()
     }
 
-    /// What a sequence of callbacks may use.
+    /// The tokens and keys that a sequence of callbacks may use.
     pub fn world(&self) -> World {
         static UNKNOWN: LazyLock<SigningKey> =
             LazyLock::new(|| SigningKey::generate(Algorithm::Es256, "unknown"));
@@ -70,7 +70,7 @@ impl Provider {
         }
     }
 
-    /// Responds to the fetch that is under way or soon will be.
+    /// Responds to the current or next fetch of the keys.
     pub fn serve_keys(&self, envoy: &Envoy) {
         let callout = envoy.await_callout("/jwks");
         envoy.respond(&callout, Some(("200", self.key_set().as_bytes())));
@@ -114,7 +114,7 @@ pub fn open_on(envoy: &Envoy, config: usize, token: &str, is_end: bool, route: u
     envoy.open(config, &fields, is_end, route)
 }
 
-/// Asserts that a request carries the identity of the token, and nothing that was spoilt.
+/// Asserts that a request has the identity of the token, and no overwritten bytes.
 #[track_caller]
 pub fn assert_identity(envoy: &Envoy, stream: usize) {
     let request = envoy.request(stream);

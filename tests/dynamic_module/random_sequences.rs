@@ -1,4 +1,4 @@
-//! Some sequences of the fuzz target `hooks`, for every run of the tests, and a few without
+//! Some sequences of the fuzz target `hooks` in every run of the tests, and a few without
 //! cryptography for Miri.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,7 +10,7 @@ use testkit::fuzz_seeds;
 use crate::provider::Provider;
 use crate::sequences::{World, run};
 
-/// Bytes that differ for each number, and are the same for each run.
+/// Bytes that depend only on the number.
 fn bytes(number: u64) -> Vec<u8> {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -31,7 +31,7 @@ fn no_sequence_of_callbacks_panics_leaks_or_lets_a_request_pass() {
 }
 
 #[test]
-fn the_seeds_of_the_fuzz_target_reach_what_they_are_about() {
+fn the_seeds_of_the_fuzz_target_reach_their_cases() {
     let seeds = fuzz_seeds();
     let (_, seeds) = seeds.iter().find(|(target, _)| *target == "hooks").unwrap();
     let provider = Provider::new();
@@ -42,7 +42,7 @@ fn the_seeds_of_the_fuzz_target_reach_what_they_are_about() {
     assert_eq!(seeds.iter().map(passed).collect::<Vec<_>>(), [1, 1, 1, 1]);
 }
 
-/// No token is verified here: Miri knows no C.
+/// No token is verified here: Miri cannot run C.
 #[test]
 fn sequences_without_signatures_run_in_miri() {
     for number in 0..2 {

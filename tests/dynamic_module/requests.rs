@@ -2,11 +2,11 @@ use crate::envoy::{Envoy, schedulers};
 use crate::provider::{Provider, assert_identity, open, start};
 
 #[test]
-fn a_request_with_a_right_token_goes_on_at_once_with_its_identity() {
+fn a_request_with_a_valid_token_is_forwarded_at_once_with_its_identity() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let token = provider.token();
-    // Verified, and remembered.
+    // Verified first, then from the token cache.
     for _ in 0..2 {
         let stream = open(&envoy, config, &token, true);
         assert_eq!(envoy.status(stream), 0);
@@ -36,7 +36,7 @@ fn a_request_without_a_token_is_challenged_and_its_body_dropped() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_refused() {
+fn bytes_that_are_not_utf_8_are_refused() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let fields: [(&str, &[u8]); 3] =
@@ -49,7 +49,7 @@ fn bytes_that_are_no_text_are_refused() {
 }
 
 #[test]
-fn metrics_have_labels_and_those_of_the_main_thread_come_with_the_next_request() {
+fn metrics_have_labels_and_those_of_the_main_thread_arrive_with_the_next_request() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     open(&envoy, config, &provider.token(), true);
@@ -68,7 +68,7 @@ fn metrics_have_labels_and_those_of_the_main_thread_come_with_the_next_request()
 }
 
 #[test]
-fn a_stream_that_is_gone_before_its_head_leaves_nothing() {
+fn a_stream_that_ends_before_its_head_leaves_nothing() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &provider.token(), true);

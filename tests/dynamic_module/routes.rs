@@ -29,14 +29,14 @@ fn a_request_on_such_a_route_waits_for_its_keys() {
     let stream = open_on(&envoy, config, &other.token(), true, route);
     assert_eq!(envoy.status(stream), 4);
     other.serve_keys(&envoy);
-    envoy.run_until("it goes on", |envoy| envoy.is_resumed(stream));
+    envoy.run_until("the request is forwarded", |envoy| envoy.is_resumed(stream));
     assert_identity(&envoy, stream);
     envoy.close(stream);
     envoy.remove_route(route);
 }
 
 #[test]
-fn a_configuration_of_a_route_that_is_not_this_modules_is_never_read_and_gives_500() {
+fn a_route_configuration_of_another_module_is_never_read_and_gives_500() {
     const FOREIGN: usize = 8;
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
@@ -49,7 +49,8 @@ fn a_configuration_of_a_route_that_is_not_this_modules_is_never_read_and_gives_5
         assert_eq!(envoy.send_body(stream, b"{}", true), 3);
         envoy.close(stream);
     };
-    // Whether or not the module has configurations of routes itself, and one of its own that is gone.
+    // With and without configurations of routes in the module itself, and with one of its own that
+    // was removed.
     fails(FOREIGN);
     let route = envoy.configure_route(&provider.configuration().to_string()).unwrap();
     fails(FOREIGN);
@@ -67,7 +68,7 @@ fn a_configuration_of_a_route_that_is_not_this_modules_is_never_read_and_gives_5
 }
 
 #[test]
-fn a_route_can_do_without_fetched_keys() {
+fn a_route_can_have_inline_keys() {
     let (provider, other) = (Provider::new(), Provider::new());
     let (envoy, config) = start(&provider);
     let mut configuration = other.configuration();

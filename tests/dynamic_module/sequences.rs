@@ -1,5 +1,5 @@
-//! Sequences of callbacks in any order that Envoy could choose, and a bit beyond: each byte of an
-//! input selects what happens next. For the fuzz target `hooks`, the test below, and Miri.
+//! Sequences of callbacks in any order that Envoy could choose, and some that it could not: each
+//! byte of an input selects the next step. For the fuzz target `hooks`, the test below, and Miri.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::envoy::{Envoy, schedulers};
 
-/// What a sequence may use.
+/// The tokens and keys that a sequence may use.
 pub struct World {
     pub configuration: Value,
     /// The response to fetches of keys, if they succeed.
     pub key_set: String,
-    /// Each is sent at most twice.
+    /// Tokens, each of which is sent at most twice.
     pub valid_tokens: Vec<String>,
     pub forged_tokens: Vec<String>,
-    /// How long a sequence waits for the timer, in all.
+    /// How long a sequence waits for the timer in all.
     pub patience: Duration,
 }
 
-/// Bytes that select.
+/// The bytes that select steps.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -33,13 +33,13 @@ impl<'a> Input<'a> {
         usize::from(self.next().unwrap_or_default()) % count.max(1)
     }
 
-    /// One of these, if there are any.
+    /// One of these items; `None` if there are none.
     fn select<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let index = self.below(from.len());
         from.get(index).copied()
     }
 
-    /// Some of the input itself.
+    /// The next bytes of the input.
     fn bytes(&mut self) -> &'a [u8] {
         let length = self.below(64).min(self.0.len());
         let (bytes, rest) = self.0.split_at(length);
@@ -69,19 +69,19 @@ struct Sequence<'a> {
     configs: Vec<Config>,
     streams: Vec<OpenStream>,
     routes: Vec<usize>,
-    /// What is left of the patience.
+    /// The rest of the time to wait.
     patience: Duration,
     outcome: Outcome,
 }
 
-/// What a sequence came to.
+/// The result of a sequence.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Requests that went on.
+    /// The number of requests that were forwarded.
     pub passed: usize,
 }
 
-/// Most of what is open at the same time.
+/// The maximum of streams that are open at the same time.
 const MAX_OPEN: usize = 8;
 
 /// Runs a sequence.
@@ -221,7 +221,7 @@ impl Sequence<'_> {
         self.streams.push(OpenStream { id, config: config.id, may_pass });
     }
 
-    /// A stream that is there and was not responded to.
+    /// An open stream without a response.
     fn undecided(&mut self) -> Option<usize> {
         let streams: Vec<usize> = self.streams.iter().map(|stream| stream.id).collect();
         let id = self.input.select(&streams)?;
@@ -293,7 +293,7 @@ impl Sequence<'_> {
         }
     }
 
-    /// Something happens while a later callback has not returned.
+    /// Runs an action while a later callback has not returned.
     fn let_something_happen(&mut self) {
         let key_set = self.world.key_set.clone();
         let respond_to_all = move |envoy: &Envoy| {
@@ -351,7 +351,7 @@ impl Sequence<'_> {
     }
 }
 
-/// With rules that read messages, or without.
+/// A configuration with or without rules that read messages.
 fn configuration_with_rules(configuration: &mut Value, has_rules: bool) {
     if has_rules && configuration["providers"].is_array() {
         configuration["access"] = json!({"default": "allow", "rules": [{

@@ -1,4 +1,4 @@
-//! Single-use tokens whose store the main thread calls for the workers.
+//! Single-use tokens whose store is called by the main thread for the workers.
 
 use serde_json::json;
 use testkit::{claims, random_id};
@@ -22,7 +22,7 @@ fn token(provider: &Provider) -> String {
     provider.key.token(&claims)
 }
 
-/// The callout to the store that the main thread makes next.
+/// The next callout of the main thread to the store.
 fn next_callout(envoy: &Envoy) -> Callout {
     envoy.run_main();
     envoy.callouts().pop().unwrap()
@@ -35,7 +35,7 @@ fn respond_to_next(envoy: &Envoy) {
 }
 
 #[test]
-fn a_request_goes_on_when_its_token_was_spent() {
+fn a_request_is_forwarded_once_its_token_is_spent() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let stream = open(&envoy, config, &token(&provider), true);
@@ -47,26 +47,26 @@ fn a_request_goes_on_when_its_token_was_spent() {
 }
 
 #[test]
-fn a_response_that_comes_before_a_stream_has_a_scheduler_wakes_it() {
+fn a_response_that_arrives_before_a_stream_has_a_scheduler_wakes_it() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     envoy.before_next_scheduler(respond_to_next);
     let stream = open(&envoy, config, &token(&provider), true);
     assert_eq!(envoy.status(stream), 4);
-    // Without the timer.
+    // It is woken by the response and not by the timer.
     envoy.run();
     assert!(envoy.is_resumed(stream));
     assert_identity(&envoy, stream);
 }
 
 #[test]
-fn a_request_that_is_decided_while_its_callback_resumes_another_goes_on() {
+fn a_request_that_is_decided_while_its_callback_resumes_another_is_forwarded() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let first = open(&envoy, config, &token(&provider), true);
     respond_to_next(&envoy);
-    // The callback of the second lets the first go on. Meanwhile the second one's response arrives, and
-    // Envoy calls back for a third, which sees it.
+    // The second request's callback resumes the first. Meanwhile the second one's response arrives,
+    // and Envoy runs the callback of a third, which handles that response.
     envoy.at_next_resumption(move |envoy| {
         respond_to_next(envoy);
         let third = open(envoy, config, "no-token", true);

@@ -1,5 +1,5 @@
 //! The status page, in a process of its own: it has few places, which the configurations of other
-//! tests would take.
+//! tests would use up.
 #![allow(
     dead_code,
     missing_docs,

@@ -1,4 +1,5 @@
-//! Several worker threads beside the main one: what they share, for ThreadSanitizer too.
+//! Several worker threads next to the main one, and their shared state; ThreadSanitizer runs these
+//! tests too.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -12,7 +13,7 @@ use crate::provider::{Provider, assert_identity, open, start, start_with};
 
 const WORKERS: usize = 4;
 
-/// Runs this in all workers at once, and the events of the main thread and `on_main` meanwhile.
+/// Runs this in all workers at once, with the events of the main thread and `on_main` meanwhile.
 fn in_workers(
     envoy: &Envoy,
     work: impl Fn(usize, &Envoy) + Send + Sync,
@@ -53,7 +54,7 @@ fn workers_wait_for_keys_that_the_main_thread_fetches_for_all() {
                 let streams: Vec<usize> =
                     (0..3).map(|_| open(envoy, config, &token, true)).collect();
                 opened.fetch_add(1, Ordering::SeqCst);
-                envoy.run_until("all go on", |envoy| {
+                envoy.run_until("all are forwarded", |envoy| {
                     streams
                         .iter()
                         .all(|stream| envoy.status(*stream) == 0 || envoy.is_resumed(*stream))
@@ -63,7 +64,7 @@ fn workers_wait_for_keys_that_the_main_thread_fetches_for_all() {
                 }
             },
             |envoy| {
-                // Some workers are waiting, others are just about to.
+                // Some workers are waiting, others are about to.
                 if opened.load(Ordering::SeqCst) > round % WORKERS {
                     for callout in envoy.callouts() {
                         envoy.respond(&callout, Some(("200", provider.key_set().as_bytes())));
@@ -111,7 +112,7 @@ fn a_token_that_all_workers_get_at_once_is_spent_once() {
 }
 
 #[test]
-fn workers_serve_while_configurations_come_and_go_and_keys_change() {
+fn workers_serve_while_configurations_and_keys_change() {
     let mut provider = Provider::new();
     let (envoy, config) = start_with(&provider, &provider.configuration());
     let old = provider.token();
@@ -128,7 +129,7 @@ fn workers_serve_while_configurations_come_and_go_and_keys_change() {
                     envoy.close(stream);
                     continue;
                 }
-                envoy.run_until("it is decided", |envoy| {
+                envoy.run_until("the request is decided", |envoy| {
                     envoy.status(stream) == 0
                         || envoy.is_resumed(stream)
                         || envoy.response(stream).is_some()
@@ -150,7 +151,7 @@ fn workers_serve_while_configurations_come_and_go_and_keys_change() {
 }
 
 #[test]
-fn a_configuration_that_is_removed_keeps_no_scheduler_though_a_worker_still_has_it() {
+fn a_removed_configuration_keeps_no_scheduler_while_a_worker_still_holds_it() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);
     let token = provider.token();
@@ -162,7 +163,7 @@ fn a_configuration_that_is_removed_keeps_no_scheduler_though_a_worker_still_has_
             let stream = open(&envoy, config, &token, true);
             envoy.close(stream);
             serve.send(()).unwrap();
-            // Until the other end is gone.
+            // Waits until the other end is dropped.
             let _ = removed.recv();
         });
         served.recv().unwrap();

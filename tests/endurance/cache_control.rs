@@ -1,4 +1,4 @@
-//! What the source says of the lifetime of its set.
+//! The lifetime of a key set as stated by its source.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use testbed::{Document, IdentityProvider, with_one_worker_and_with_four};
 
 use crate::support::{clients, with_keys, with_provider};
 
-/// A minute less the 30 seconds that the refresh is ahead of its end, with jitter of up to a
-/// quarter of them.
+/// A minute, minus the 30 seconds by which a refresh precedes the expiry, and up to a quarter of
+/// those as jitter.
 const EARLIEST: Duration = Duration::from_secs(30);
 const LATEST: Duration = Duration::from_millis(37_500);
 const MARGIN: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_lives_for_a_minute_at_least_when_its_source_states_its_lifetime() {
+async fn a_key_set_lives_for_at_least_a_minute_if_its_source_states_a_lifetime() {
     with_one_worker_and_with_four(|workers| async move {
         let stated = ["max-age=1", "max-age=0, must-revalidate", "public, max-age=60"];
         let mut providers = Vec::new();
-        // Where nothing is stated this counts, and it is not bounded from below.
+        // If the source states no lifetime, `max_age` applies without a minimum.
         let mut builder = with_keys(workers, json!({"max_age": "1s"}));
         for (number, stated) in stated.iter().enumerate() {
             let provider = IdentityProvider::start().await;

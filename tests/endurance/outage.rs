@@ -1,4 +1,4 @@
-//! Sources that fail for dozens of lifetimes of a set.
+//! Sources that fail for dozens of lifetimes of a key set.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use testbed::{Document, Fault, IdentityProvider, with_one_worker_and_with_four};
 
 use crate::support::{SOON, clients, with_keys, with_provider};
 
-/// Forty-four lifetimes of a set.
+/// Forty-four lifetimes of a key set.
 const LASTS: Duration = Duration::from_secs(44);
-/// What a busy machine may add to a pause until the next try arrives.
+/// The delay that a busy machine may add to a pause before the next attempt.
 const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,18 +42,19 @@ async fn known_keys_stay_in_use_through_an_outage_while_retries_slow_down() {
         println!("{workers} workers: {pauses:?}");
         for (pause, seconds) in pauses.iter().zip([1, 2, 4, 8, 16]) {
             let whole = Duration::from_secs(seconds);
-            // A try that arrives late shortens the pause until the next.
+            // If an attempt arrives late, the pause before the next one is shorter.
             let min = whole * 3 / 4 - Duration::from_millis(200);
             let bounds = min..=whole + MARGIN;
             assert!(bounds.contains(pause), "not {seconds} s but {pause:?}: {pauses:?}");
         }
-        // Five last for at most 31 s, plus the margins, and six for at least 46 s.
+        // Five pauses last at most 31 s, plus the margins; six last at least 46 s.
         assert_eq!(pauses.len(), 5, "{pauses:?}");
     })
     .await;
 }
 
-/// Each try begins with the key set; it may ask for the discovery document after it.
+/// The pauses between attempts. Each attempt begins with the key set, and may then fetch the
+/// metadata document.
 fn pauses_between_tries(provider: &IdentityProvider) -> Vec<Duration> {
     provider.gaps(Document::KeySet)
 }

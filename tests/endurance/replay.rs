@@ -1,4 +1,4 @@
-//! Thousands of tokens that serve once, each second.
+//! Thousands of single-use tokens each second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio::time::sleep;
 
 use crate::support::{plan, with_keys};
 
-/// Requests in a second.
+/// Requests per second.
 const RATE: u32 = 2000;
-/// How long: 20,000 tokens in all.
+/// The duration of the load: 20,000 tokens in all.
 const LASTS: Duration = Duration::from_secs(10);
-/// What is sent before the memory is measured, so that buffers and connections are there.
+/// The tokens sent before memory is measured, so that buffers and connections exist.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// What the documentation says the store holds at most, full to the last token.
+/// The maximum size of a full store by the documentation.
 const BOUND: u64 = 4 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_thousand_tokens_are_spent_within_the_bounds_of_memory() {
-    // Not side by side: each is to have the machine.
+    // One after the other: each needs the whole machine.
     for workers in [1, 4] {
         spend_many(workers).await;
     }
@@ -50,14 +50,14 @@ async fn spend_many(workers: usize) {
     assert!(spent >= count(LASTS), "{spent}");
     assert!(growth <= BOUND, "{workers} workers: {growth} bytes for {spent} tokens");
 
-    // None was forgotten.
+    // No token was forgotten.
     let sample = tokens.iter().take(usize::try_from(spent).unwrap()).step_by(97);
     for token in sample.chain(before.iter().take(1000).step_by(97)) {
         assert_eq!(stack.call(token).await.reason(), "jti_replayed");
     }
 }
 
-/// Sends each token once, at a steady rate, and returns how many there were. All must pass.
+/// Sends each token once at a steady rate, and returns how many there were. All must pass.
 async fn send(stack: &Stack, tokens: &Arc<[Arc<str>]>, lasts: Duration) -> u64 {
     let plan = LoadPlan { rate: RATE, ..plan(stack) };
     let load = Load::start(&plan, {

@@ -1,4 +1,4 @@
-//! Keys change while thousands of requests come in each second, with tokens of old and new keys.
+//! Keys change under thousands of requests per second, with tokens of old and new keys.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use tokio::time::sleep;
 
 use crate::support::{SOON, plan, with_keys};
 
-/// Requests in a second.
+/// Requests per second.
 const RATE: u32 = 2000;
-/// How long each kind of tokens is sent.
+/// How long tokens of each kind are sent.
 const PHASE: Duration = Duration::from_secs(2);
 
-/// More tokens than the plugin remembers.
+/// More tokens than the token cache holds.
 fn mint(stack: &Stack, key: &SigningKey) -> Vec<Arc<str>> {
     (0..1200).map(|_| key.sign(&key.header(), &stack.claims()).into()).collect()
 }
 
-/// The tokens that are sent, in turn.
+/// The tokens that are sent in turn.
 #[derive(Clone, Default)]
 struct Tokens(Arc<Mutex<Vec<Arc<str>>>>);
 
@@ -34,7 +34,7 @@ impl Tokens {
     }
 }
 
-/// A key's tokens are sent once the provider publishes it, and no longer when it does not.
+/// Sends a key's tokens only while the provider publishes the key.
 async fn rotate_twice(workers: usize) {
     let keys = json!({"max_age": "2s", "refresh_cooldown": "1s"});
     let stack = with_keys(workers, keys).start().await;
@@ -74,7 +74,7 @@ async fn rotate_twice(workers: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_valid_token_is_refused_before_during_and_after_a_rotation() {
-    // Not side by side: each is to have the machine.
+    // One after the other: each needs the whole machine.
     for workers in [1, 4] {
         rotate_twice(workers).await;
     }

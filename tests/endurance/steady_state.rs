@@ -1,4 +1,5 @@
-//! A day of steady state in small: a set that lives for two seconds instead of ten minutes.
+//! A day of steady state on a smaller scale: a key set that lives for two seconds instead of ten
+//! minutes.
 
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use testbed::{Document, with_one_worker_and_with_four};
 use crate::support::{clients, with_keys};
 
 const LASTS: Duration = Duration::from_secs(20);
-/// The lifetime less what the refresh is ahead of its end: half of it, since it is short.
+/// The lifetime minus the lead of the refresh: half of it, since the lifetime is short.
 const EARLIEST: Duration = Duration::from_secs(1);
-/// The jitter is up to a quarter of what it is ahead.
+/// The jitter is up to a quarter of the lead.
 const LATEST: Duration = Duration::from_millis(1250);
-/// What timers, the fetch and a busy machine may add to each pause.
+/// The delay that timers, the fetch and a busy machine may add to each pause.
 const MARGIN: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What several files build in the same way.
+//! Set-up that several files need.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use testbed::{IdentityProvider, Load, LoadPlan, Stack, StackBuilder};
 /// The deadline of everything that should happen soon.
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// A path that Envoy answers itself, behind the plugin but with no MCP server.
+/// A path that Envoy responds to itself: behind the plugin, but without an MCP server.
 const DIRECT: &str = "/direct";
 
-/// So many workers, and these settings of the life of keys.
+/// Starts with this number of workers and these settings of `keys`.
 pub fn with_keys(workers: usize, keys: Value) -> StackBuilder {
     Stack::builder()
         .alone()
@@ -38,8 +38,8 @@ pub fn with_provider(
     })
 }
 
-/// A few clients that open a connection for each request, and so come to all workers. Each request has
-/// a token of its own, of each of these providers in turn.
+/// A few clients that open a connection for each request, and so reach all workers. Each request
+/// has its own token, of each of these providers in turn.
 pub fn clients(stack: &Stack, rate: u32, providers: &[&IdentityProvider]) -> Load {
     let minters = providers.iter().map(|provider| (provider.key(), provider.issuer()));
     let minters: Vec<_> = minters.collect();

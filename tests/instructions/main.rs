@@ -1,4 +1,4 @@
-//! How many instructions of the module a request takes. The count does not depend on the machine,
+//! The number of the module's instructions for a request. The count does not depend on the machine,
 //! so it has budgets. `make bench` measures the host's share, and times.
 #![allow(
     missing_docs,
@@ -116,7 +116,7 @@ fn assert_within(
     }
 }
 
-/// The count in docs/performance.md, which has those of four loads.
+/// The count in docs/performance.md, which lists four loads.
 fn documented(what: &str) -> Option<u64> {
     let load = match what {
         "RS256, one hot token" => "one hot token",
@@ -133,7 +133,7 @@ fn documented(what: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_token_that_is_remembered_stays_within_its_budget() {
+fn a_cached_token_stays_within_its_budget() {
     for algorithm in ALGORITHMS {
         let key = SigningKey::generate(algorithm, "one");
         let mut module = start(&configuration(), &[&key]);
@@ -225,7 +225,7 @@ fn many_keys_providers_and_rules_stay_within_their_budget() {
     assert_within(42_500, what, Outcome::Forwarded, || send(&mut module, &token(&key)));
 }
 
-/// So many servers on as many paths of one host, each with its own audience and header names.
+/// This many servers on as many paths of one host, each with its own audience and header names.
 fn with_resources(count: usize) -> Value {
     let mut configuration = configuration();
     let members = configuration.as_object_mut().unwrap();
@@ -250,8 +250,8 @@ fn with_resources(count: usize) -> Value {
 
 #[test]
 fn a_hundred_resources_cost_no_more_than_one() {
-    /// For hot and for new tokens: 185 and 283 to 296 in all runs so far. A hundred header prefixes are
-    /// as many reserved names of each length, in which binary searches take more steps.
+    /// For hot and for new tokens: 185 and 283 to 296 in all runs so far. A hundred header prefixes
+    /// add as many reserved names of each length, so binary searches take more steps.
     const TOLERANCE: [u64; 2] = [220, 340];
     let key = SigningKey::generate(Algorithm::Es256, "one");
     let [one, hundred] = [1, 100].map(|count| {
@@ -279,7 +279,7 @@ fn a_hundred_resources_cost_no_more_than_one() {
 
 #[test]
 fn a_thousand_tokens_take_less_memory_than_a_worker_may() {
-    /// Memory of each further worker, without V8's own.
+    /// The memory of each additional worker, without V8's own.
     const MAX_BYTES: usize = 8 * 1024 * 1024;
     let key = SigningKey::generate(Algorithm::Rs256, "one");
     let mut module = start(&configuration(), &[&key]);

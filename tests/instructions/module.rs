@@ -256,7 +256,7 @@ fn host_call(function: &str, guest: &mut Guest<'_, '_>, given: &[u32]) -> i32 {
             | "proxy_set_tick_period_milliseconds",
             _,
         ) => {}
-        _ => panic!("{function} is called with {given:?}"),
+        _ => panic!("{function} was called with {given:?}"),
     }
     OK
 }

@@ -1,6 +1,6 @@
 //! The names in a PromQL expression.
 
-/// Keywords and functions of PromQL that are in use.
+/// The keywords and functions of PromQL that the rules use.
 const OF_THE_LANGUAGE: [&str; 9] =
     ["and", "increase", "max", "min", "offset", "or", "rate", "sum", "unless"];
 
@@ -9,7 +9,7 @@ const OF_THE_LANGUAGE: [&str; 9] =
 pub(crate) struct Expression {
     /// The metrics that it reads.
     pub(crate) selectors: Vec<Selector>,
-    /// The labels that it groups by, or without.
+    /// The labels in `by` and `without`.
     pub(crate) groupings: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Expression {
         expression
     }
 
-    /// Reads a word and what belongs to it; returns the rest.
+    /// Reads a word and its selector or labels; returns the rest.
     fn take<'a>(&mut self, word: &str, after: &'a str) -> &'a str {
         if OF_THE_LANGUAGE.contains(&word) {
             return after;
@@ -67,7 +67,7 @@ impl Expression {
     }
 }
 
-/// The labels that a text such as `{{reason}}` or `{{ $labels.reason }}` shows.
+/// The labels that a template such as `{{reason}}` or `{{ $labels.reason }}` shows.
 pub(crate) fn shown_labels(text: &str) -> impl Iterator<Item = &str> {
     let places = text.split("{{").skip(1).map(|place| place.split_once("}}").unwrap().0.trim());
     places.map(|place| place.trim_start_matches("$labels."))

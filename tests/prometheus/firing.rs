@@ -1,5 +1,5 @@
-//! Prometheus scrapes Envoys that are made to fail, and one that works: each alert fires for the
-//! former and none for the latter, and each panel of the dashboard has data.
+//! Prometheus scrapes Envoys that are made to fail, and one that works: each alert fires for a
+//! failing one and none for the working one, and each panel of the dashboard has data.
 //!
 //! All durations of the rules are shorter by a factor of 60, as is the interval between two scrapes.
 
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{alerts, file, targets};
 
-/// What fails, and the alerts that it causes.
+/// The failing jobs, with the alerts that each causes.
 const EXPECTED: [(&str, &[&str]); 6] = [
     ("calls", &["McpAuthCallsFailing"]),
     ("crashes", &["McpAuthVmCrashed", "McpAuthVmFailing"]),
@@ -44,14 +44,14 @@ struct World {
     panics: Stack,
     store: Stack,
     works: Stack,
-    /// For each request to `works`, so that the verdict on it is cached.
+    /// Sent with each request to `works`, so that its verdict is cached.
     token: String,
-    /// No provider publishes it.
+    /// A key that no provider publishes.
     unknown_key: SigningKey,
-    // Responds to the calls with 500.
+    // Responds to the callouts with 500.
     _server: RawServer,
     _crashing: tempfile::TempDir,
-    // No one listens on it.
+    // A port on which nothing listens.
     _closed: Port,
 }
 
@@ -109,7 +109,7 @@ impl World {
         world
     }
 
-    /// The name of each and where its metrics are.
+    /// The name of each job and the address of its metrics.
     fn jobs(&self) -> [(&'static str, String); 7] {
         [
             ("calls", &self.calls),
@@ -123,7 +123,7 @@ impl World {
         .map(|(name, stack)| (name, stack.envoy.admin_address().to_string()))
     }
 
-    /// One request of each kind.
+    /// Sends one request of each kind.
     async fn use_all(&self) {
         let unknown = self.unknown_key.token(&self.keys.claims());
         let panicking = self.panics.request().bearer_auth(self.panics.token());
@@ -169,7 +169,7 @@ fn working() -> StackBuilder {
 
 fn panicking_module() -> PathBuf {
     let path = repository_root().join("target/debug/libmcp_federated_auth_dynamic_module.so");
-    assert!(path.is_file(), "{} is not there: run `make native-tests`", path.display());
+    assert!(path.is_file(), "{} does not exist: run `make native-tests`", path.display());
     path
 }
 
@@ -205,7 +205,7 @@ fn faster_rules() -> String {
     lines.join("\n")
 }
 
-/// A line with durations of Prometheus in it.
+/// A line in which the durations are shortened.
 fn faster(line: &str) -> String {
     let mut result = String::new();
     let mut letters = line.chars().peekable();
@@ -242,7 +242,7 @@ fn each_alert_has_an_envoy_that_makes_it_fire() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_alert_fires_for_what_fails_and_none_for_what_works() {
+async fn each_alert_fires_for_a_failing_envoy_and_none_for_a_working_one() {
     const DEADLINE: Duration = Duration::from_secs(150);
     let world = World::start().await;
     let prometheus = Prometheus::start(&faster_rules(), &world.jobs()).await;

@@ -22,7 +22,7 @@ use testbed::{
     Bootstrap, Envoy, code_blocks, documented_reasons, raw_exchange, repository_root, yaml,
 };
 
-/// Envoy's own metrics that are queried. `mcp_federated_auth` is the filter's `config.name`.
+/// Envoy's own metrics in the queries. `mcp_federated_auth` is the filter's `config.name`.
 const OF_ENVOY: [&str; 3] = [
     "envoy_wasm_mcp_federated_auth_vm_reload_backoff",
     "envoy_wasm_mcp_federated_auth_vm_reload_failure",
@@ -35,7 +35,7 @@ const OF_THE_TARGET: [&str; 2] = ["job", "instance"];
 /// A metric as the README documents it.
 struct Documented {
     labels: Vec<String>,
-    /// Words of its description, including label values.
+    /// The words of its description, including label values.
     words: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ fn promtool(command: [&str; 2], path: &Path) {
 }
 
 #[test]
-fn alerts_fire_when_they_should_and_only_then() {
+fn the_alerts_are_valid_and_pass_their_unit_tests() {
     promtool(["check", "rules"], &repository_root().join("envoy/prometheus/alerts.yaml"));
     promtool(["test", "rules"], &repository_root().join("tests/prometheus/alerts_test.yaml"));
 }
@@ -119,7 +119,7 @@ fn each_alert_is_tested_and_explained() {
 }
 
 #[test]
-fn the_configuration_of_the_page_is_one_of_prometheus() {
+fn the_configuration_on_the_page_is_valid_for_prometheus() {
     let blocks = code_blocks(&file("docs/operations.md"), "yaml");
     assert_eq!(blocks.len(), 1);
     let directory = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ fn the_configuration_of_the_page_is_one_of_prometheus() {
 }
 
 #[test]
-fn the_dashboard_is_written_in_the_language_of_prometheus() {
+fn the_expressions_of_the_dashboard_are_valid_promql() {
     let rules: Vec<Value> = targets()
         .iter()
         .enumerate()
@@ -192,7 +192,7 @@ fn the_dashboard_shows_every_metric() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Envoy counts a restart after a crash as success, and a request that comes too soon after the
+/// Envoy counts a restart after a crash as success, and a request that arrives too soon after the
 /// next crash as backoff.
 #[tokio::test]
 async fn a_crash_of_the_plugin_is_counted_where_alerts_look() {
@@ -214,7 +214,7 @@ async fn a_crash_of_the_plugin_is_counted_where_alerts_look() {
         let metrics = envoy.admin("/stats/prometheus").await;
         let value = |name: &str| -> u64 {
             let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name}{{}} ")));
-            line.unwrap_or_else(|| panic!("{name} is not there")).parse().unwrap()
+            line.unwrap_or_else(|| panic!("{name} does not exist")).parse().unwrap()
         };
         let [backoff, failure, success] = OF_ENVOY.map(value);
         assert_eq!(failure, 0);

@@ -30,7 +30,7 @@ fn no_bytes_in_a_request_stop_the_plugin() {
 }
 
 #[test]
-fn every_prefix_of_a_good_token_is_refused() {
+fn every_prefix_of_a_valid_token_is_refused() {
     let vm = start(&configuration(), &SharedData::default());
     let key = key("one");
     fetch(&vm, &[&key]);
@@ -51,7 +51,7 @@ fn a_token_with_one_character_changed_is_refused() {
         let mut changed = good.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
         let (id, outcome) = request(&vm, std::str::from_utf8(&changed).unwrap());
-        // A changed kid may make it wait for a fetch.
+        // A changed `kid` may make the request wait for a fetch.
         assert!(!matches!(outcome, Outcome::Forwarded(_)), "character {at}");
         vm.close(id);
     }

@@ -38,7 +38,7 @@ fn a_callout_that_the_host_refuses_gets_no_response() {
 }
 
 #[test]
-fn header_fields_of_a_response_are_read_where_they_say_why_it_is_not_usable() {
+fn header_fields_of_an_unusable_response_are_read() {
     for (status, fields, body, cause) in [
         ("302", [("location", "https://id.example.com/x")], "", "https://id.example.com/x"),
         ("200", [("content-encoding", "gzip")], "\u{1f}", "content-encoding \\\"gzip\\\""),

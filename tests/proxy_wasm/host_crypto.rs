@@ -8,13 +8,13 @@ use crate::host::{
 };
 use crate::provider::{ISSUER, assert_accepted, assert_refused, configuration, request, token};
 
-/// Known answers of which the host's function is asked before it is trusted.
+/// The known answers with which the host's function is tested before it is trusted.
 const TRIAL: usize = 12;
 
 const BY_ENVOY: &str =
     "signatures of RS256, RS384, RS512, ES256, ES384, ES512 are verified by Envoy";
 
-/// A provider whose keys stand in the configuration, one for each algorithm.
+/// A provider with inline keys, one for each algorithm.
 fn keys() -> (Value, Vec<SigningKey>) {
     let keys: Vec<_> = Algorithm::ALL
         .map(|algorithm| SigningKey::generate(algorithm, algorithm.name()))
@@ -33,7 +33,7 @@ fn start(crypto: HostCrypto, document: &Value) -> Vm {
     Vm::start_with(crypto, document.to_string().as_bytes(), &SharedData::default()).unwrap()
 }
 
-/// Right tokens pass and forged ones do not, whatever their algorithm.
+/// Asserts that valid tokens pass and forged ones do not, whatever their algorithm.
 fn assert_judges(vm: &Vm, keys: &[SigningKey]) {
     for key in keys {
         assert_accepted(vm, &token(key));
@@ -51,20 +51,20 @@ fn assert_judges(vm: &Vm, keys: &[SigningKey]) {
     }
 }
 
-/// What the log says of where signatures are verified.
+/// The log lines about where signatures are verified.
 fn lines() -> Vec<String> {
     log().into_iter().filter(|line| line.starts_with("signatures ")).collect()
 }
 
 #[test]
-fn the_host_verifies_what_it_can_and_the_log_says_so_once() {
+fn the_host_verifies_the_signatures_it_can_and_the_log_says_so_once() {
     let (document, keys) = keys();
     let vm = start(HostCrypto::Works, &document);
     assert_eq!(vm.crypto_calls(), TRIAL);
     assert_judges(&vm, &keys);
     assert_eq!(lines(), [BY_ENVOY]);
     assert_eq!(log_of(Level::Warn), [""; 0]);
-    // RS*, ES*: one question for each of three tokens.
+    // For RS* and ES*, one call for each of three tokens.
     assert_eq!(vm.crypto_calls(), TRIAL + 6 * 3);
 }
 
@@ -116,7 +116,7 @@ fn a_host_that_accepts_forged_signatures_is_not_trusted() {
 }
 
 #[test]
-fn when_a_host_starts_to_fail_nothing_passes_and_nothing_crashes() {
+fn if_a_host_starts_to_fail_no_token_passes_and_nothing_crashes() {
     let (document, keys) = keys();
     let vm = start(HostCrypto::Works, &document);
     for crypto in [

@@ -1,5 +1,5 @@
-//! The contexts of the plugin in a native stand-in for Envoy: what the shell makes of host calls and
-//! callbacks. How the engine decides is tested in `tests/engine`.
+//! The contexts of the plugin in a native stand-in for Envoy: how the shell translates host calls
+//! and callbacks. The engine's decisions are tested in `tests/engine`.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -17,7 +17,7 @@ mod configuration;
 mod filter_state;
 mod host;
 mod host_crypto;
-// These are shared with the engine's tests.
+// The engine's tests have these modules too.
 #[path = "../engine/exchange.rs"]
 mod exchange;
 #[path = "../engine/provider.rs"]

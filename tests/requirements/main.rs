@@ -1,5 +1,6 @@
-//! The requirements of MCP's authorization and of OAuth agree with the tests: each requirement that
-//! concerns a gateway names the tests that hold the plugin to it, and each of these tests names it.
+//! The requirements of MCP authorization and of OAuth agree with the tests: each requirement that
+//! applies to a gateway names the tests that prove it, and each of these tests names the
+//! requirement.
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod sources;
@@ -14,7 +15,7 @@ use testkit::repository_root;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    /// Where the sentences stand.
+    /// The documents that the sentences are from.
     sources: BTreeMap<String, String>,
     requirements: Vec<Requirement>,
 }
@@ -25,10 +26,10 @@ struct Requirement {
     id: String,
     source: String,
     sentence: String,
-    /// By name, as in [`TestFunction::name`].
+    /// The names of tests, as in [`TestFunction::name`].
     #[serde(default)]
     tests: Vec<String>,
-    /// Why there is no test.
+    /// The reason for having no test.
     not_ours: Option<String>,
 }
 
@@ -44,7 +45,7 @@ fn document() -> Document {
     all
 }
 
-/// Requirement and test, as the list has them.
+/// The pairs of requirement and test in the list.
 fn listed(document: &Document) -> BTreeSet<(&str, &str)> {
     let pairs = document.requirements.iter().flat_map(|requirement| {
         requirement.tests.iter().map(|test| (requirement.id.as_str(), test.as_str()))
@@ -52,7 +53,7 @@ fn listed(document: &Document) -> BTreeSet<(&str, &str)> {
     pairs.collect()
 }
 
-/// The same, as the tests have them.
+/// The pairs of requirement and test in the tests.
 fn claimed(tests: &[TestFunction]) -> BTreeSet<(&str, &str)> {
     let pairs = tests
         .iter()
@@ -61,7 +62,7 @@ fn claimed(tests: &[TestFunction]) -> BTreeSet<(&str, &str)> {
 }
 
 #[test]
-fn each_requirement_names_its_tests_and_each_of_these_the_requirement() {
+fn each_requirement_names_its_tests_and_each_test_names_its_requirements() {
     let (document, tests) = (document(), test_functions());
     let (listed, claimed) = (listed(&document), claimed(&tests));
     let only_listed: Vec<_> = listed.difference(&claimed).collect();
@@ -79,7 +80,7 @@ fn each_requirement_has_a_test_or_a_reason_why_not() {
 }
 
 #[test]
-fn each_requirement_is_a_sentence_of_a_known_source_under_an_id_of_its_own() {
+fn each_requirement_is_a_sentence_of_a_known_source_with_a_unique_id() {
     const DEMANDS: [&str; 3] = ["MUST", "SHOULD", "REQUIRED"];
     let Document { sources, requirements } = document();
     let mut ids = BTreeSet::new();
@@ -96,7 +97,7 @@ fn each_requirement_is_a_sentence_of_a_known_source_under_an_id_of_its_own() {
     }
 }
 
-/// A test that is not run says nothing.
+/// A test that does not run proves nothing.
 #[test]
 fn each_test_that_names_a_requirement_runs() {
     for test in test_functions() {

@@ -1,4 +1,4 @@
-//! The tests, as their sources have them.
+//! The tests, read from their sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use testkit::repository_root;
 
 /// A function with the attribute `test`.
 pub(crate) struct TestFunction {
-    /// As `cargo test` names it, behind its target: `envoy::challenge::without_credentials_…`.
+    /// As `cargo test` names it, behind its target: `envoy::challenge::the_challenge_…`.
     pub(crate) name: String,
-    /// What its comments `// Requirement: …` name.
+    /// The ids in its comments `// Requirement: …`.
     pub(crate) requirements: Vec<String>,
     /// Whether it is not ignored, and a test target includes its file.
     pub(crate) runs: bool,
@@ -48,14 +48,14 @@ pub(crate) fn test_functions() -> Vec<TestFunction> {
     functions
 }
 
-/// Whose functions are read.
+/// The module whose functions are read.
 struct Scope {
     target: String,
     modules: Vec<String>,
     is_part: bool,
 }
 
-/// Visits a file and those of the modules that it declares, whose files lie in this folder.
+/// Visits a file and those of the modules that it declares, whose files are in this folder.
 fn visit_modules(
     file: &Path,
     folder: &Path,
@@ -76,7 +76,7 @@ fn visit_modules(
     }
 }
 
-/// The tests of one file. Modules within it are known by not being indented, as rustfmt has them.
+/// The tests in one file. The end of a module within it is the first line that is not indented.
 fn read_functions(text: &str, scope: &Scope) -> Vec<TestFunction> {
     let mut functions = Vec::new();
     let mut inner_module = None;

@@ -1,6 +1,6 @@
-//! The same MCP server behind Envoy's `jwt_authn` with RBAC, and behind the plugin: what each does in
-//! the same situations. The table of docs/side-by-side.md is what this test finds. With
-//! `UPDATE=1` in the environment it writes the table, and otherwise compares it.
+//! The same MCP server behind Envoy's `jwt_authn` with RBAC, and behind the plugin: what each does
+//! in the same situations. docs/side-by-side.md has the results as a table. With `UPDATE=1` in
+//! the environment it writes the table; otherwise it compares it.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use testbed::{
     repository_root, yaml,
 };
 
-/// Accepted besides the example's audience.
+/// Accepted in addition to the example's audience.
 const URL: &str = "https://mcp.example.com/mcp";
 
 /// The two ways to protect a server.
@@ -42,7 +42,7 @@ impl Scene {
         Self::before(side, first).await
     }
 
-    /// With this first provider.
+    /// A scene with this first provider.
     async fn before(side: Side, first: IdentityProvider) -> Self {
         let second = IdentityProvider::start().await;
         for provider in [&first, &second] {
@@ -66,7 +66,7 @@ impl Scene {
         claims
     }
 
-    /// The same with another value of one claim, or without it if it is null.
+    /// The same claims with another value of one claim, or without it if it is null.
     fn claims_but(&self, name: &str, value: Value) -> Value {
         let mut claims = self.claims();
         match value {
@@ -84,7 +84,7 @@ impl Scene {
         self.stack.request()
     }
 
-    /// What a client gets, in a cell of the table.
+    /// The response to the client, as a cell of the table.
     async fn seen(&self, request: RequestBuilder) -> String {
         let response = self.stack.send(request).await;
         let mut seen = match response.status {
@@ -106,7 +106,7 @@ impl Scene {
         seen
     }
 
-    /// Why a request was refused, as the client learns it.
+    /// The cause of a refusal in the response.
     fn cause(&self, response: &Response) -> String {
         match self.side {
             Side::JwtAuthn => response.text.clone(),
@@ -114,7 +114,7 @@ impl Scene {
         }
     }
 
-    /// What a client gets, and which user the server sees.
+    /// The response to the client, and the user that the server sees.
     async fn seen_with_user(&self, request: RequestBuilder) -> String {
         let before = self.stack.server.count();
         let seen = self.seen(request).await;
@@ -151,7 +151,7 @@ fn jwt_authn(
     })
 }
 
-/// The plugin with the same providers, and one rule more, for a single tool.
+/// The plugin with the same providers, and one additional rule for a single tool.
 fn plugin(builder: StackBuilder, second: &IdentityProvider) -> StackBuilder {
     let (issuer, metadata_url) = (second.issuer(), second.metadata_url());
     builder.configure(move |configuration| {
@@ -173,7 +173,7 @@ fn plugin(builder: StackBuilder, second: &IdentityProvider) -> StackBuilder {
     })
 }
 
-/// A valid token, and what the server sees.
+/// The response to a valid token, and the user that the server sees.
 async fn valid(scene: &Scene) -> String {
     scene.seen_with_user(scene.call().bearer_auth(scene.token())).await
 }
@@ -257,7 +257,7 @@ async fn expired(scene: &Scene) -> String {
     scene.seen(scene.call().bearer_auth(token)).await
 }
 
-/// The rows of the table. The last rows change the keys, or need a provider that is silent.
+/// The rows of the table. The last rows change the keys, or need a provider that does not respond.
 async fn table() -> String {
     let (left, right) = tokio::join!(Scene::new(Side::JwtAuthn), Scene::new(Side::Plugin));
     let mut table =
@@ -304,7 +304,7 @@ fn page() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_of_the_page_is_what_both_do() {
+async fn the_table_on_the_page_shows_what_both_do() {
     let page = page();
     let text = fs::read_to_string(&page).unwrap();
     let (before, rest) = text.split_once("<!-- table -->\n").unwrap();
@@ -314,5 +314,5 @@ async fn the_table_of_the_page_is_what_both_do() {
         fs::write(page, format!("{before}<!-- table -->\n{found}<!-- end -->\n{after}")).unwrap();
         return;
     }
-    assert_eq!(shown, found, "UPDATE=1 writes what was found");
+    assert_eq!(shown, found, "UPDATE=1 writes the new table");
 }

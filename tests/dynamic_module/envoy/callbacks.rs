@@ -1,4 +1,4 @@
-//! What Envoy exports for the module.
+//! The callbacks that Envoy exports to the module.
 
 use super::*;
 
@@ -314,7 +314,7 @@ extern "C" fn envoy_dynamic_module_callback_http_received_buffered_request_body(
     false
 }
 
-/// This Envoy has no responses.
+/// This Envoy receives no upstream responses.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_callback_http_received_buffered_response_body(
     _stream: *mut c_void,
@@ -356,7 +356,7 @@ extern "C" fn envoy_dynamic_module_callback_http_filter_continue_decoding(stream
     with(|proxy| {
         let stream = proxy.stream(stream);
         assert!(stream.response.is_none(), "responded to and resumed");
-        // Envoy does not know yet that it is stopped, and ignores this.
+        // Envoy does not know yet that the stream is stopped, and ignores this.
         if !stream.is_in_callback {
             stream.resumed += 1;
             stream.spoil();

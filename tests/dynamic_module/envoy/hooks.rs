@@ -1,4 +1,4 @@
-//! What the module exports.
+//! The hooks that the module exports.
 
 use std::ffi::{c_char, c_void};
 

@@ -34,7 +34,8 @@ impl LocalResponse {
     }
 }
 
-/// What Envoy has of a stream. Its handle is a number, so that one that is gone is noticed.
+/// Envoy's state of a stream. Its handle is a number, so that the use of an ended stream is
+/// detected.
 #[derive(Default)]
 struct EnvoyStream {
     own: usize,
@@ -42,21 +43,21 @@ struct EnvoyStream {
     trailers: Fields,
     buffered: Vec<u8>,
     received: Vec<u8>,
-    /// What was lent, by the boxes that hold it.
+    /// The buffers that were lent to the module.
     lent: Vec<Box<[u8]>>,
     response: Option<LocalResponse>,
     filter_state: BTreeMap<String, String>,
-    /// What the callback for the head returned.
+    /// The result of the callback for the head.
     status: u32,
     /// Whether a callback for its head, body or trailers has not returned yet.
     is_in_callback: bool,
     resumed: usize,
     route: usize,
-    /// Whether Envoy destroys the filter as soon as it is responded to.
+    /// Whether Envoy destroys the filter as soon as the module sends a response.
     ends_with_response: bool,
 }
 
-/// A callout that was not answered yet.
+/// A callout without a response yet.
 #[derive(Clone, Debug)]
 pub struct Callout {
     pub id: u64,
@@ -72,11 +73,11 @@ impl Callout {
     }
 }
 
-/// All of Envoy but what any thread may reach.
+/// The state of Envoy that only one thread uses.
 #[derive(Default)]
 struct Proxy {
     streams: BTreeMap<usize, EnvoyStream>,
-    /// What the module gave for a configuration, by Envoy's handle.
+    /// The module's pointer for a configuration, by Envoy's handle.
     configs: BTreeMap<usize, usize>,
     callouts: Vec<Callout>,
     refuses_callouts: bool,
@@ -86,12 +87,12 @@ struct Proxy {
     ends_next_with_response: bool,
     /// How many times a stream's callback for its scheduler was called.
     scheduled: usize,
-    /// What happens before the next stream has a scheduler, and while the next one goes on.
+    /// Actions that run before the next stream gets a scheduler, and while the next one is resumed.
     before_scheduler: Option<Happening>,
     at_resumption: Option<Happening>,
 }
 
-/// What happens elsewhere in Envoy during a callback.
+/// An action elsewhere in Envoy during a callback.
 type Happening = Box<dyn FnOnce(&Envoy)>;
 
 thread_local! {
@@ -100,16 +101,18 @@ thread_local! {
 
 type Events = HashMap<ThreadId, VecDeque<(bool, usize)>>;
 
-/// What was committed, by the threads that deliver it: whether to a configuration, and its handle.
+/// The committed events by the thread that delivers them: whether for a configuration, and the
+/// handle.
 static EVENTS: LazyLock<Mutex<Events>> = LazyLock::new(Mutex::default);
-/// Metrics that were defined, with their labels.
+/// The metrics that were defined, with their labels.
 static METRICS: Mutex<Vec<(String, Vec<String>)>> = Mutex::new(Vec::new());
 /// The last handle of a configuration or stream.
 static LAST_HANDLE: AtomicUsize = AtomicUsize::new(0);
-/// Schedulers that were not deleted.
+/// The number of schedulers that were not deleted.
 static SCHEDULERS: AtomicUsize = AtomicUsize::new(0);
 
-/// The next event of this thread, of a configuration or of a stream if only those are wanted.
+/// The next event of this thread; with `of_configs`, the next one of a configuration or of a
+/// stream.
 fn take_event(of_configs: Option<bool>) -> Option<(bool, usize)> {
     let mut all = EVENTS.lock().unwrap();
     let events = all.get_mut(&thread::current().id())?;
@@ -131,7 +134,7 @@ fn handle(number: usize) -> *mut c_void {
 
 impl Proxy {
     fn stream(&mut self, stream: *mut c_void) -> &mut EnvoyStream {
-        self.streams.get_mut(&stream.addr()).expect("the stream is gone")
+        self.streams.get_mut(&stream.addr()).expect("the stream has ended")
     }
 }
 
@@ -151,7 +154,7 @@ impl EnvoyStream {
         Buffer { data, length: lent.len() }
     }
 
-    /// What was lent is gone: whoever still reads it reads nonsense.
+    /// Overwrites what was lent, so that a later read is detected.
     fn spoil(&mut self) {
         self.lent.iter_mut().for_each(|lent| lent.fill(b'\xdd'));
     }
@@ -177,9 +180,9 @@ fn fields(fields: *const RawField, count: usize) -> Vec<(String, String)> {
     fields.iter().map(|field| (text(field.name), text(field.value))).collect()
 }
 
-/// One Envoy for each test: the tests of one program would share the module's threads and statics.
+/// One Envoy for each test: tests of one program would share the module's threads and statics.
 pub struct Envoy {
-    /// None in a callback, and for a worker thread.
+    /// `None` in a callback, and in a worker thread.
     alone: Option<MutexGuard<'static, ()>>,
 }
 
@@ -192,13 +195,13 @@ impl Envoy {
         METRICS.lock().unwrap().clear();
         let version = unsafe { envoy_dynamic_module_on_program_init() };
         assert!(!version.is_null());
-        // The module's hook would put a failed test's message into this Envoy's log.
+        // The module's panic hook would write a failed test's message into this Envoy's log.
         drop(std::panic::take_hook());
         assert_eq!(SCHEDULERS.load(Ordering::SeqCst), 0, "an earlier test left schedulers");
         Self { alone: Some(alone) }
     }
 
-    /// Lets another thread be a worker of this Envoy, with its configurations.
+    /// Makes another thread a worker of this Envoy, with its configurations.
     pub fn worker(&self) -> impl FnOnce() -> Self + Send + 'static {
         let configs = with(|proxy| proxy.configs.clone());
         move || {
@@ -207,7 +210,7 @@ impl Envoy {
         }
     }
 
-    /// Configures a filter; none if the module refuses.
+    /// Configures a filter; `None` if the module refuses.
     pub fn configure(&self, filter_name: &str, configuration: &str) -> Option<usize> {
         let config = new_handle();
         with(|proxy| proxy.is_freezing = false);
@@ -230,7 +233,7 @@ impl Envoy {
     pub fn remove(&self, config: usize) {
         let own = with(|proxy| {
             proxy.callouts.retain(|callout| callout.config != config);
-            proxy.configs.remove(&config).expect("it is there")
+            proxy.configs.remove(&config).expect("the configuration exists")
         });
         unsafe {
             envoy_dynamic_module_on_http_filter_config_destroy(std::ptr::with_exposed_provenance(
@@ -239,7 +242,7 @@ impl Envoy {
         }
     }
 
-    /// Configures a route; none if the module refuses.
+    /// Configures a route; `None` if the module refuses.
     pub fn configure_route(&self, configuration: &str) -> Option<usize> {
         let own = unsafe {
             envoy_dynamic_module_on_http_filter_per_route_config_new(
@@ -258,7 +261,7 @@ impl Envoy {
         }
     }
 
-    /// Sends the head of a request on a route; 0 is one without a configuration of its own.
+    /// Sends the head of a request on a route; route 0 has no configuration of its own.
     pub fn open(
         &self,
         config: usize,
@@ -297,7 +300,7 @@ impl Envoy {
         stream
     }
 
-    /// Hands over a part of a body. Returns what the module wants to become of it.
+    /// Delivers a part of a body. Returns the module's status for it.
     pub fn send_body(&self, stream: usize, part: &[u8], is_end: bool) -> u32 {
         let own = self.own(stream);
         with(|proxy| proxy.stream(handle(stream)).received = part.to_vec());
@@ -315,7 +318,7 @@ impl Envoy {
         status
     }
 
-    /// Hands over trailers. Returns what the module wants to become of them.
+    /// Delivers trailers. Returns the module's status for them.
     pub fn send_trailers(&self, stream: usize, trailers: &[(&str, &str)]) -> u32 {
         let own = self.own(stream);
         with(|proxy| {
@@ -338,17 +341,17 @@ impl Envoy {
         destroy(stream);
     }
 
-    /// From now on Envoy destroys the filter of this stream as soon as it responds.
+    /// From now on Envoy destroys the filter of this stream as soon as the module sends a response.
     pub fn end_with_response(&self, stream: usize) {
         with(|proxy| proxy.stream(handle(stream)).ends_with_response = true);
     }
 
-    /// Lets this happen as soon as a stream wants a scheduler, and before it has one.
+    /// Runs this action when a stream next asks for a scheduler, before it gets one.
     pub fn before_next_scheduler(&self, happens: impl FnOnce(&Self) + 'static) {
         with(|proxy| proxy.before_scheduler = Some(Box::new(happens)));
     }
 
-    /// Lets this happen while the next stream goes on that was stopped.
+    /// Runs this action while the next stopped stream is resumed.
     pub fn at_next_resumption(&self, happens: impl FnOnce(&Self) + 'static) {
         with(|proxy| proxy.at_resumption = Some(Box::new(happens)));
     }
@@ -363,22 +366,22 @@ impl Envoy {
         while self.run_one() {}
     }
 
-    /// From now on Envoy destroys the filter of the next stream as soon as it responds.
+    /// From now on Envoy destroys the next stream's filter as soon as the module sends a response.
     pub fn end_next_with_response(&self) {
         with(|proxy| proxy.ends_next_with_response = true);
     }
 
-    /// Whether a stream is there.
+    /// Whether a stream exists.
     pub fn is_there(&self, stream: usize) -> bool {
         with(|proxy| proxy.streams.contains_key(&stream))
     }
 
-    /// Whether a configuration is there.
+    /// Whether a configuration exists.
     pub fn has(&self, config: usize) -> bool {
         with(|proxy| proxy.configs.contains_key(&config))
     }
 
-    /// Whether a head went on, at once or later.
+    /// Whether a head was forwarded, at once or later.
     pub fn has_passed(&self, stream: usize) -> bool {
         with(|proxy| {
             let known = proxy.stream(handle(stream));
@@ -437,7 +440,8 @@ impl Envoy {
         }
     }
 
-    /// The same, once there is one or this time has passed: the timer's come in a thread of its own.
+    /// Waits for an event until this time has passed, since those of the timer come from its own
+    /// thread, and runs all events.
     pub fn run_soon(&self, patience: Duration) {
         let started = Instant::now();
         while !self.run_one() && started.elapsed() < patience {
@@ -467,7 +471,7 @@ impl Envoy {
         with(|proxy| proxy.callouts.clone())
     }
 
-    /// The next callout of this path.
+    /// The next callout to this path.
     pub fn await_callout(&self, path: &str) -> Callout {
         let find = |envoy: &Self| {
             envoy.callouts().into_iter().find(|callout| callout.path().starts_with(path))
@@ -481,7 +485,7 @@ impl Envoy {
         with(|proxy| proxy.refuses_callouts = true);
     }
 
-    /// Responds to a callout; its body comes in two parts. None: it fails.
+    /// Responds to a callout, with the body in two parts. `None` makes it fail.
     pub fn respond(&self, callout: &Callout, response: Option<(&str, &[u8])>) {
         let own = with(|proxy| {
             proxy.callouts.retain(|known| known.id != callout.id);
@@ -523,12 +527,12 @@ impl Envoy {
         }
     }
 
-    /// What the callback for the head returned: 0 continue, 1 stop, 4 stop with the body.
+    /// The result of the callback for the head: 0 continue, 1 stop, 4 stop with the body.
     pub fn status(&self, stream: usize) -> u32 {
         with(|proxy| proxy.stream(handle(stream)).status)
     }
 
-    /// Whether a stream that was stopped went on later.
+    /// Whether a stopped stream was resumed later.
     pub fn is_resumed(&self, stream: usize) -> bool {
         with(|proxy| proxy.stream(handle(stream)).resumed) > 0
     }
@@ -569,12 +573,12 @@ impl Drop for Envoy {
         let configs: Vec<usize> = with(|proxy| proxy.configs.keys().copied().collect());
         configs.into_iter().for_each(|config| self.remove(config));
         if !thread::panicking() {
-            assert_eq!(SCHEDULERS.load(Ordering::SeqCst), 0, "schedulers are left");
+            assert_eq!(SCHEDULERS.load(Ordering::SeqCst), 0, "there are schedulers left");
         }
     }
 }
 
-/// Marks the stream as one whose callback is under way.
+/// Marks the stream as one whose callback has not returned yet.
 fn in_callback(stream: usize, callback: impl FnOnce() -> u32) -> u32 {
     let mark = |is_in_callback| {
         with(|proxy| {
@@ -590,12 +594,12 @@ fn in_callback(stream: usize, callback: impl FnOnce() -> u32) -> u32 {
 
 fn let_happen(happening: Option<Happening>) {
     if let Some(happening) = happening {
-        // Ends nothing when it is dropped.
+        // An instance that ends nothing when it is dropped.
         happening(&ManuallyDrop::new(Envoy { alone: None }));
     }
 }
 
-/// How many schedulers there are.
+/// The number of schedulers.
 pub fn schedulers() -> usize {
     SCHEDULERS.load(Ordering::SeqCst)
 }

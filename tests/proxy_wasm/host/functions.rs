@@ -185,7 +185,7 @@ unsafe extern "C" fn proxy_get_shared_data(
     let name = unsafe { text(name, name_size) };
     let shared = with_host(|host| host.shared.clone());
     let value = shared.0.lock().unwrap().values.get(&name).cloned();
-    // Lets other workers come in between a reading and what is written after it.
+    // Lets other workers run between a read and the write that follows it.
     std::thread::yield_now();
     match &value {
         // SAFETY: see above.
@@ -254,7 +254,7 @@ unsafe extern "C" fn proxy_send_local_response(
         let effective = host.effective;
         match host.streams.get_mut(&effective) {
             Some(stream) => {
-                assert!(stream.response.is_none(), "a request was answered twice");
+                assert!(stream.response.is_none(), "a request got two responses");
                 stream.response = Some(response);
                 OK
             }

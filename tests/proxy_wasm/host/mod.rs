@@ -1,9 +1,9 @@
 //! A native stand-in for Envoy: defines the host functions that the SDK imports, and drives the
-//! real contexts of the plugin through the callbacks that the SDK exports. Each test thread is a
-//! VM of its own; threads that share a [`SharedData`] are workers of one process.
+//! real contexts of the plugin through the callbacks that the SDK exports. Each test thread is a VM
+//! of its own; threads that share a [`SharedData`] are workers of one process.
 //!
-//! It is as strict as Envoy where that matters: there is no map to read after a failed call, and a
-//! compare-and-swap number means nothing while its value is absent.
+//! It is as strict as Envoy where that matters: there is no map to read after a failed callout, and
+//! a compare-and-swap number is ignored while its value is absent.
 
 mod functions;
 
@@ -41,7 +41,7 @@ const CALL_RESPONSE_BODY: u32 = 4;
 
 const PLUGIN_CONFIGURATION: u32 = 7;
 
-/// Shared data of one process.
+/// The shared data of one process.
 #[derive(Clone, Default)]
 pub struct SharedData(Arc<Mutex<SharedValues>>);
 
@@ -51,14 +51,14 @@ struct SharedValues {
     last_cas: u32,
 }
 
-/// What becomes of calls of the function `verify_signature`.
+/// The host's function `verify_signature`.
 #[derive(Clone, Copy, Debug)]
 pub enum HostCrypto {
     /// It returns this, whatever its arguments.
     Returns(&'static [u8]),
     /// It ends with this status.
     Fails(u32),
-    /// It does what Envoy does.
+    /// It behaves as in Envoy.
     Works,
 }
 
@@ -76,16 +76,16 @@ struct Host {
     streams: HashMap<u32, Stream>,
     effective: u32,
     calls: Vec<Call>,
-    /// What the call that is being reported brought.
+    /// The response to the callout that is being reported.
     call_response: Option<(Fields, Vec<u8>)>,
     refuse_calls: bool,
-    /// Whether bodies are handed over while heads are paused.
+    /// Whether bodies are delivered while heads are paused.
     hands_over_early: bool,
     crypto: HostCrypto,
-    /// Calls of `verify_signature`.
+    /// The number of calls to `verify_signature`.
     crypto_calls: usize,
     tick_period: Option<u32>,
-    /// Names and values; the number of a metric is its place.
+    /// Names and values; a metric's number is its index.
     metrics: Vec<(String, u64)>,
     /// Levels and messages.
     log: Vec<(u32, String)>,
@@ -96,7 +96,7 @@ thread_local! {
     static LAST_NUMBER: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The SDK keeps the contexts and calls of a thread, so no number is used twice.
+/// The SDK keeps the contexts and callouts of a thread, so no number is used twice.
 fn new_number() -> u32 {
     LAST_NUMBER.set(LAST_NUMBER.get() + 1);
     LAST_NUMBER.get()
@@ -112,12 +112,12 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts a VM and configures the plugin; none if it refuses the configuration.
+    /// Starts a VM and configures the plugin; `None` if the plugin refuses the configuration.
     pub fn start(configuration: &[u8], shared: &SharedData) -> Option<Self> {
         Self::start_with(HostCrypto::Works, configuration, shared)
     }
 
-    /// The same on a host whose function `verify_signature` is not what it should be.
+    /// The same on a host with another function `verify_signature`.
     pub fn start_with(
         crypto: HostCrypto,
         configuration: &[u8],
@@ -168,7 +168,7 @@ impl Vm {
         accepted.then_some(Self { root })
     }
 
-    /// Lets time pass, without a tick.
+    /// Advances the clock, without a tick.
     pub fn advance(&self, time: Duration) {
         with_host(|host| host.now += time);
     }
@@ -180,13 +180,13 @@ impl Vm {
         self.hand_over_unseen();
     }
 
-    /// From now on bodies are handed over only after their heads, as by Envoy without
+    /// From now on bodies are delivered only after their heads, as in Envoy without
     /// `allow_on_headers_stop_iteration`.
     pub fn hand_over_late(&self) {
         with_host(|host| host.hands_over_early = false);
     }
 
-    /// As Envoy does as soon as a paused head is forwarded.
+    /// Delivers held bodies, as Envoy does as soon as a paused head is forwarded.
     fn hand_over_unseen(&self) {
         let late: Vec<_> = with_host(|host| {
             let streams = host.streams.iter_mut();
@@ -202,12 +202,12 @@ impl Vm {
         self.begin(fields, true)
     }
 
-    /// Sends the head of a request through the plugin, which a body follows.
+    /// Sends the head of a request whose body follows.
     pub fn open(&self, fields: &[(&str, &[u8])]) -> (u32, Outcome) {
         self.begin(fields, false)
     }
 
-    /// Sends a part of the body of a request. Returns what of the body has gone on by now.
+    /// Sends a part of a request's body. Returns the part of the body forwarded so far.
     pub fn send_body(&self, id: u32, part: &[u8], is_last: bool) -> Vec<u8> {
         let size = with_host(|host| {
             host.effective = id;
@@ -220,7 +220,7 @@ impl Vm {
         self.continue_body(id, action)
     }
 
-    /// Sends the trailers of a request. Returns what of the body has gone on by now.
+    /// Sends the trailers of a request. Returns the part of the body forwarded so far.
     pub fn send_trailers(&self, id: u32) -> Vec<u8> {
         with_host(|host| host.effective = id);
         // SAFETY: as above.
@@ -228,12 +228,12 @@ impl Vm {
         self.continue_body(id, action)
     }
 
-    /// Lets these be the trailers of a request.
+    /// Sets the trailers of a request.
     pub fn set_trailers(&self, id: u32, fields: &[(&str, &str)]) {
         with_host(|host| host.streams.get_mut(&id).unwrap().set_trailers(fields));
     }
 
-    /// What is left of them.
+    /// The trailers that are left.
     pub fn trailers(&self, id: u32) -> Fields {
         with_host(|host| host.streams[&id].trailers.clone())
     }
@@ -243,7 +243,7 @@ impl Vm {
         with_host(|host| host.streams[&id].stops_with_body)
     }
 
-    /// What of the body of a request has gone on by now.
+    /// The part of a request's body forwarded so far.
     pub fn passed(&self, id: u32) -> Vec<u8> {
         with_host(|host| host.streams[&id].passed.clone())
     }
@@ -276,12 +276,12 @@ impl Vm {
         with_host(|host| host.streams[&id].outcome())
     }
 
-    /// What access logs can print of a request: `name=value`.
+    /// The filter state of a request that access logs can print, as `name=value`.
     pub fn filter_state(&self, id: u32) -> Vec<String> {
         with_host(|host| host.streams[&id].filter_state())
     }
 
-    /// The client hangs up.
+    /// The client disconnects.
     pub fn close(&self, id: u32) {
         // SAFETY: as above.
         unsafe {
@@ -292,12 +292,12 @@ impl Vm {
         with_host(|host| host.streams.remove(&id));
     }
 
-    /// Calls that are not answered yet.
+    /// The callouts without a response yet.
     pub fn calls(&self) -> Vec<Call> {
         with_host(|host| host.calls.clone())
     }
 
-    /// The only call that is not answered yet.
+    /// The only callout without a response yet.
     pub fn call(&self) -> Call {
         let calls = self.calls();
         assert_eq!(calls.len(), 1, "{calls:?}");
@@ -313,7 +313,7 @@ impl Vm {
         self.report(call, Some((fields, body.to_vec())), count, body.len());
     }
 
-    /// Time-out, reset: Envoy reports a call without headers.
+    /// The callout fails, by a time-out or a reset: Envoy reports it without header fields.
     pub fn fail(&self, call: &Call) {
         self.report(call, None, 0, 0);
     }
@@ -336,12 +336,12 @@ impl Vm {
         self.hand_over_unseen();
     }
 
-    /// From now on no host of any cluster is healthy.
+    /// From now on no cluster has a healthy host.
     pub fn refuse_calls(&self, refuse: bool) {
         with_host(|host| host.refuse_calls = refuse);
     }
 
-    /// What becomes of calls of `verify_signature` from now on.
+    /// Changes the function `verify_signature` from now on.
     pub fn set_crypto(&self, crypto: HostCrypto) {
         with_host(|host| host.crypto = crypto);
     }
@@ -352,12 +352,12 @@ impl Vm {
     }
 }
 
-/// What the plugin logged in this thread.
+/// What the plugin has logged in this thread.
 pub fn log() -> Vec<String> {
     with_host(|host| host.log.iter().map(|(_, message)| message.clone()).collect())
 }
 
-/// The part of it that is of this level.
+/// The log lines of this level.
 pub fn log_of(level: log::Level) -> Vec<String> {
     let levels = [
         (log::Level::Trace, 0),
@@ -408,7 +408,7 @@ unsafe fn text(data: *const u8, size: usize) -> String {
     String::from_utf8(unsafe { bytes(data, size) }).unwrap()
 }
 
-/// Hands a value over: the SDK frees it as a vector whose capacity is its length.
+/// Returns a value: the SDK frees it as a vector whose capacity is its length.
 unsafe fn hand_over(value: &[u8], data: *mut *mut u8, size: *mut usize) {
     // SAFETY: see above.
     unsafe {
