@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_never_markup() {
+    fn a_string_is_never_markup() {
         for (given, written) in [
             ("plain é 漢 ünï", "plain é 漢 ünï"),
             ("<script>alert('x')</script>", "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn back_quotes_enclose_code_and_nothing_gets_out_of_it() {
+    fn back_quotes_enclose_code_and_nothing_can_end_it() {
         let mut html = Html::default();
         html.prose("set `a<b>` or `c`");
         assert_eq!(html.finish(), "set <code>a&lt;b&gt;</code> or <code>c</code>");
@@ -97,7 +97,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn no_string_ends_what_encloses_it(given in any::<String>()) {
+        fn no_string_ends_its_enclosing_element(given in any::<String>()) {
             let written = text(&given);
             prop_assert!(!written.contains(['<', '>', '"', '\'']));
             prop_assert!(!written.chars().any(char::is_control));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_clipped_stays_as_it_is() {
+    fn a_clipped_string_is_not_clipped_again() {
         let text = clipped(&"é".repeat(1000), 200);
         assert_eq!(text.chars().count(), 200);
         assert!(text.ends_with("é…"));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_where_there_may_be_several() {
+    fn line_ends_are_kept_where_several_lines_are_allowed() {
         assert_eq!(Printable::lines("a\nb\u{85}").to_string(), "a\nb\\u0085");
     }
 
@@ -163,7 +163,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_invisible_is_left_and_json_means_what_it_meant(
+        fn no_invisible_character_is_left_and_json_keeps_its_meaning(
             strings in proptest::collection::vec("\\PC|[\u{0}-\u{a0}\u{2000}-\u{206f}]|.", 0..20),
         ) {
             let document = json!({"kid": strings.concat(), "published": strings});

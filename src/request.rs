@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_many_spellings() {
+    fn a_header_name_has_many_spellings() {
         for sent in
             ["x-mcp-user", "X-MCP-User", "x_mcp_user", "x.mcp.user", "X.mcp_USER", "x~mcp+user"]
         {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_names_no_field_to_the_server() {
+    fn only_upgrade_is_forwarded_in_connection() {
         for (sent, forwarded) in [
             (&["upgrade"][..], None),
             (&["keep-alive, Upgrade"], None),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slash_at_the_end_of_a_path_makes_no_difference() {
+    fn one_slash_at_the_end_of_a_path_is_ignored() {
         for (path, same) in [("/", "/"), ("/a", "/a"), ("/a/", "/a"), ("/a//", "/a/"), ("//", "/")]
         {
             assert_eq!(without_slash(path.as_bytes()), same.as_bytes(), "{path}");

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cache_may_show_to_others_what_is_private() {
+    fn private_responses_are_not_cached_for_others() {
         for (values, changed) in [
             (&[][..], None),
             (&["private, max-age=60"], None),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_identity_is_no_encoding() {
+    fn only_identity_is_not_an_encoding() {
         for (value, is_encoded) in [
             ("", false),
             ("identity", false),

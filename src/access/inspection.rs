@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn no_body_announces_no_message() {
+    fn a_request_without_a_body_has_no_message() {
         let fields: [Field<'_>; 1] = [(b"content-type", b"application/json")];
         assert_eq!(MessageHints::from_head(RequestHead::new(&fields, false)), None);
     }

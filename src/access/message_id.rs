@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_message_that_is_refused_is_known_if_it_is_one() {
+    fn the_id_of_a_refused_message_is_known_if_it_is_valid() {
         let deep = format!(r#"{{"id":5,"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         for (body, id) in [
             (r#"{"method":"a","method":"b","id":5}"#, Some("5")),

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_is_read_decoded_and_without_what_is_around_the_resource() {
+    fn a_uri_is_read_decoded_and_without_query_and_fragment() {
         for (uri, readings) in [
             ("note://payroll/a", &[][..]),
             ("users://admin%40corp", &["users://admin@corp"]),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_of_any_scheme_are_normal_as_they_are_written() {
+    fn uris_of_any_scheme_are_normal_in_their_usual_form() {
         for uri in [
             "note://payroll",
             "note://open/a",

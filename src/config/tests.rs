@@ -63,7 +63,7 @@ fn all_faults_are_reported_at_once_with_their_paths() {
         "resource": {"url": "http://mcp.example.com/mcp", "colour": "red"},
         "providers": [
             {"name": "Example!", "client_ids": [], "issuer": 5},
-            "no object",
+            "not an object",
             {"name": "two", "issuer": "https://two.example.com", "client_ids": ["b"],
              "jwks_url": "https://two.example.com/jwks", "clusters": {"one.example.com": "one"},
              "algorithms": ["RS256", "none", "HS256"], "clock_skew": "5",
@@ -83,7 +83,7 @@ fn all_faults_are_reported_at_once_with_their_paths() {
             "providers[0].client_ids: must hold at least one audience",
             "providers[0].issuer: invalid type: integer `5`, expected a string",
             "providers[0]: must have exactly one of metadata_url, jwks_url, jwks and certificates",
-            "providers[1]: invalid type: string \"no object\", expected an object",
+            "providers[1]: invalid type: string \"not an object\", expected an object",
             "providers[2].keys.age: unknown field",
             "providers[2].keys.timeout: must be between 1s and 1h",
             "providers[2].jwks_url: no cluster is configured for its host two.example.com",
@@ -117,7 +117,7 @@ fn missing_fields_are_named() {
 }
 
 #[test]
-fn as_many_tokens_are_cached_as_configured() {
+fn the_configured_number_of_tokens_is_cached() {
     let entries = |token_cache: Value| {
         let document = edited(|document| document["token_cache"] = token_cache);
         Config::from_bytes(document.to_string().as_bytes()).unwrap().token_cache
@@ -145,14 +145,14 @@ fn as_many_tokens_are_cached_as_configured() {
 }
 
 #[test]
-fn spent_tokens_are_remembered_here_or_in_redis() {
+fn spent_tokens_are_recorded_locally_or_in_redis() {
     for jti in ["ignore", "require", "single_use"] {
         assert_eq!(provider_faults(json!({"jti": jti})), [""; 0]);
     }
 }
 
 #[test]
-fn a_store_for_several_envoys_has_a_cluster_and_may_have_more() {
+fn a_store_for_several_envoys_needs_only_a_cluster() {
     let store = |value: Value| {
         let document = edited(|document| document["replay_store"] = value);
         Config::from_bytes(document.to_string().as_bytes()).unwrap().replay_store
@@ -312,7 +312,7 @@ fn static_keys_are_checked_when_they_are_configured() {
 }
 
 #[test]
-fn the_cap_of_a_key_sets_lifetime_is_the_providers_or_the_general_one() {
+fn the_maximum_lifetime_of_a_key_set_is_the_providers_or_the_general_one() {
     let caps = |all: Value, value: Value| {
         let document = edited(|document| {
             document["keys"] = all;
@@ -348,7 +348,7 @@ fn json_may_begin_with_a_byte_order_mark() {
 }
 
 #[test]
-fn a_claim_must_not_set_what_envoy_or_a_server_trusts() {
+fn a_claim_must_not_set_a_header_that_envoy_or_a_server_trusts() {
     let faults_with = |prefix: &str, header: &str| {
         let document = edited(|document| {
             let claims = json!([{"claim": "a", "header": header}]);
@@ -378,7 +378,7 @@ fn a_claim_must_not_set_what_envoy_or_a_server_trusts() {
         faults_with("x-envoy-", "x-a"),
         ["identity.header_prefix: has another meaning in HTTP, MCP or proxies"]
     );
-    // What servers commonly expect the caller's name in.
+    // Headers in which servers commonly expect the user's name.
     for (prefix, header) in [("x-mcp-", "x-forwarded-user"), ("x-forwarded-", "remote-user")] {
         assert_eq!(faults_with(prefix, header), [""; 0], "{prefix} {header}");
     }
@@ -429,13 +429,13 @@ fn input_that_is_neither_json_nor_a_struct_is_refused() {
 }
 
 #[test]
-fn faults_never_use_the_terms_of_rust() {
+fn faults_never_use_terms_of_rust() {
     const RUST: [&str; 11] = [
         "struct", "sequence", "u32", "u64", "i64", "newtype", "unit", "tuple", "enum", "map",
         "Option",
     ];
 
-    /// Each value of a document in turn, in place of which something of another type is put.
+    /// Replaces each value of a document in turn by one of another type.
     fn spoil(value: &Value, spoiled: &mut Vec<Value>) {
         let others = [
             json!(null),
@@ -489,7 +489,7 @@ fn faults_never_use_the_terms_of_rust() {
 }
 
 #[test]
-fn sessions_are_bound_with_a_secret_alone() {
+fn sessions_are_bound_only_with_a_secret() {
     let of = |sessions: Value, secret: Value| {
         let document = edited(|document| {
             let fields = [("sessions", sessions), ("secret", secret)].into_iter();

@@ -73,7 +73,7 @@ mod tests {
         Awaited::Keys(ProviderId::from_index(provider))
     }
 
-    /// What each request waits for.
+    /// The service that each request waits for.
     #[derive(Default)]
     struct Waiting(BTreeMap<u32, Awaited>);
 
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_awaited_thing_gets_all_places() {
+    fn a_single_service_gets_all_places() {
         for awaited in ALL {
             let places = Places::new(4096, 512, [awaited]);
             let mut waiting = Waiting::default();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fills_its_places_leaves_the_others_theirs() {
+    fn a_service_that_fills_its_places_leaves_those_of_the_others() {
         for slow in ALL {
             let places = Places::new(32, 4, ALL);
             let mut waiting = Waiting::default();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_place_even_if_there_are_more_than_places() {
+    fn each_service_has_a_place_even_if_there_are_more_services_than_places() {
         let providers: Vec<Awaited> = (0..10).map(keys).collect();
         let places = Places::new(4, 0, providers.clone());
         let mut waiting = Waiting::default();
@@ -151,12 +151,12 @@ mod tests {
             let places = Places::new(max, 3, ALL);
             let mut waiting = Waiting::default();
             for (id, kind) in steps {
-                // The remaining step: a request leaves.
+                // The remaining step: a request leaves its place.
                 let Some(awaited) = ALL.get(kind).copied() else {
                     waiting.0.remove(&id);
                     continue;
                 };
-                // A request that waits for something else now has left its place.
+                // A request that now waits for something else has left its place.
                 waiting.0.remove(&id);
                 let taken = waiting.taken(awaited);
                 let has_room = places.has_room(awaited, |awaited| waiting.taken(awaited));

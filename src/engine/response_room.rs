@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_response_has_what_the_others_leave() {
+    fn each_response_has_the_room_that_the_others_leave() {
         const MAX: usize = 1 << 20;
         let mut room = ResponseRoom::default();
         assert_eq!(room.of_one(0, MAX), MAX);
@@ -37,7 +37,7 @@ mod tests {
             room.change(0, MAX);
         }
         assert_eq!(room.of_one(0, MAX), ResponseRoom::MIN_ROOM);
-        // Its own part is its own.
+        // A response's own share is not taken from it.
         assert_eq!(room.of_one(MAX, MAX), MAX);
         room.change(MAX, 0);
         assert_eq!(room.of_one(0, MAX), MAX);

@@ -1,5 +1,5 @@
 //! The steps have the engine's order: for a token with several faults, the failed step is the first
-//! faulty one, and the authenticator refuses it there.
+//! faulty one, and the authenticator refuses the token for the same fault.
 
 use serde_json::{Value, json};
 use testkit::{Algorithm, SigningKey, now};
@@ -124,7 +124,7 @@ fn with_several_faults_the_first_faulty_step_fails() {
     let mut document = setup(&good, &other);
     let read = |document: &Value| Setup::new(document.to_string().as_bytes()).unwrap();
     let strict = read(&document);
-    // The loop shows that the list has the order of the engine, and so do the steps.
+    // The loop shows that the list has the order of the engine, and so have the steps.
     assert!(FAULTS.is_sorted() && Check::ALL.is_sorted());
     for (index, check) in FAULTS.into_iter().enumerate() {
         let explanation = explained(&strict, &token(&FAULTS[index..], &good, &other));

@@ -1,5 +1,5 @@
-//! What the fuzz targets start from is what they are about: a seed that is refused at once shows them
-//! no way in.
+//! The seeds of the fuzz targets reach the code under test: a seed that is refused at once would
+//! not help the fuzzer.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,11 +23,11 @@ fn each_target_has_seeds_and_each_seed_a_target() {
 }
 
 #[test]
-fn the_seeds_keep_what_the_parsers_promise_and_are_accepted() {
+fn the_seeds_are_accepted_and_satisfy_the_properties_of_the_parsers() {
     let reads = |target: &str, seed: &[u8]| {
         let text = String::from_utf8_lossy(seed);
         match target {
-            // The last are read by the scripted Envoy of the native module.
+            // The scripted Envoy of the native module reads the last ones.
             "authenticator" | "claims" | "configuration" | "hooks" => true,
             "bearer_token" => Request::new(seed).with_head(fuzz_bearer_token),
             "certificates" => fuzz_certificate(&text),
@@ -41,7 +41,7 @@ fn the_seeds_keep_what_the_parsers_promise_and_are_accepted() {
             "lists" => fuzz_lists(seed),
             "mcp_message" => fuzz_message(seed),
             "outcomes" => fuzz_outcomes(seed),
-            // Some paths are such as are refused.
+            // Some paths are meant to be refused.
             "paths" => fuzz_path(seed) == matches!(&*text, "/mcp" | "/files/a%20b" | "/é/"),
             "shared_state" => fuzz_shared_keys(seed) || fuzz_spent_tokens(seed),
             other => panic!("{other}"),
@@ -71,7 +71,7 @@ fn some_seed_requests_pass_every_check() {
     let judged = |harness: &Harness, index: usize| {
         harness.judge(&Request::new(&all["authenticator"][index]))
     };
-    // Nothing is wrong with the first but its signature, and the last needs no token.
+    // Only the signature of the first is wrong, and the last needs no token.
     assert!(matches!(judged(&gullible, 0), Outcome::As(_)));
     assert_eq!(judged(&strict, 0), Outcome::None);
     assert!(matches!(judged(&gullible, 3), Outcome::As(_)));

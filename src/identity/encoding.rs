@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logged_name_is_short_and_stays_in_its_place() {
+    fn a_logged_name_is_short_and_cannot_leave_its_field() {
         let long = "a".repeat(300);
         for (name, logged) in [
             ("create_incident", "create_incident"),
@@ -157,7 +157,7 @@ mod tests {
             (" - ", "%20-%20"),
             ("100%", "100%25"),
             (&long, &long[..256]),
-            // No part of a character remains.
+            // No partial character remains.
             (&format!("{}é", &long[..255]), &long[..255]),
             ("", ""),
         ] {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_can_be_taken_apart_again() {
+    fn an_encoded_list_can_be_split_again() {
         let list = |items: &[&str]| written(|to| write_list(items.iter(), to));
         assert_eq!(list(&["a", "", "b,c"]), "a,b%2Cc");
         assert_eq!(list(&["", "a", "", " b", ""]), "a,%20b");

@@ -251,7 +251,7 @@ mod tests {
             is_chosen: bool,
         ) {
             let reserved = ReservedNames::new(names.iter().map(String::as_str));
-            // One that is certainly reserved, in another spelling.
+            // A reserved name in another spelling.
             let sent = match names.get(chosen.index(names.len().max(1))) {
                 Some(name) if is_chosen => name.to_ascii_uppercase().replace('-', "."),
                 _ => sent,

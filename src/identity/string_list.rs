@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_come_out_as_they_went_in() {
+    fn strings_are_returned_unchanged() {
         let strings = StringList::new(["Zoë", "", "b c", "Zoë"].into_iter());
         assert_eq!(all(&strings), ["Zoë", "", "b c", "Zoë"]);
         assert!(strings.contains("") && strings.contains("b c") && !strings.contains("Zoëb"));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_take_up_no_more_than_they_need() {
+    fn strings_use_no_more_memory_than_they_need() {
         let strings = StringList::new(["Zoë", "", "b c"].into_iter());
         assert_eq!(strings.heap_size(), 7 + 3 * size_of::<usize>());
         assert_eq!(StringList::new([].into_iter()).heap_size(), 0);

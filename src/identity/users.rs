@@ -401,7 +401,7 @@ mod tests {
         }
     }
 
-    /// The record, for tokens of these providers alone.
+    /// The record, limited to tokens of these providers.
     fn only_for(record: UserRecord, providers: &[&str]) -> UserRecord {
         let names = providers.iter().map(|&name| name.to_owned()).collect();
         UserRecord { providers: Some(names), ..record }
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_can_be_that_of_several_records_of_different_providers() {
+    fn records_of_different_providers_can_have_the_same_value() {
         let ada = || record("ada", &[("email", "x")]);
         let bob = || record("bob", &[("email", "x")]);
         let records = vec![only_for(ada(), &["a", "b"]), only_for(bob(), &["c"])];
@@ -481,7 +481,7 @@ mod tests {
         }
         assert!(directory.has_records_for("c") && !directory.has_records_for("d"));
         assert!(directory.has_field("email", "c") && !directory.has_field("email", "d"));
-        // So can one user name.
+        // The same holds for a user name.
         let records = vec![only_for(ada(), &["a"]), only_for(ada(), &["b"])];
         assert!(Users::new(records, [], UnknownUser::Reject).is_ok());
         for records in [
@@ -519,7 +519,7 @@ mod tests {
             let finding = found(&directory, field, value);
             assert!(cause(&finding).unwrap().contains(value), "{field} {value}: {finding:?}");
         }
-        // Nor under the name of an inactive or locked user in another case.
+        // The names of inactive and locked users are reserved in any case.
         let mut locked = record("bob", &[("email", "bob@x")]);
         locked.user.account_status = AccountStatus::Locked;
         let barring =

@@ -251,7 +251,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_known_answers_are_right_and_can_be_read() {
+    fn the_known_answers_are_valid() {
         for known in &KNOWN_ANSWERS {
             let (key, signature) = (known.key().unwrap(), known.signature().unwrap());
             let message = known.message.as_bytes();

@@ -83,7 +83,7 @@ mod tests {
         })]
 
         #[test]
-        fn the_same_bytes_are_read_however_they_are_written(bytes in any::<Vec<u8>>()) {
+        fn both_base64_alphabets_give_the_same_bytes(bytes in any::<Vec<u8>>()) {
             for engine in [&URL_SAFE_NO_PAD, &URL_SAFE, &STANDARD, &STANDARD_NO_PAD] {
                 let text = engine.encode(&bytes);
                 prop_assert_eq!(decode(&text), Ok(bytes.clone()), "{}", text);
@@ -92,7 +92,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_stops_it(text in any::<String>()) {
+        fn no_string_stops_the_decoder(text in any::<String>()) {
             let _ = decode(&text).map_err(|fault| fault.to_string());
         }
     }

@@ -117,7 +117,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_rs_and_es256_by_the_host_are_cheap() {
+    fn only_rs_and_es256_verified_by_the_host_are_cheap() {
         let [(_, pure_rust), (_, host_backed), _] = verifiers();
         for algorithm in testkit::Algorithm::ALL {
             let ours = Algorithm::from_name(algorithm.name()).unwrap();

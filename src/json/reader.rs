@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    /// A text and its meaning, in the order of the text.
+    /// A JSON string and its value, with members in the order of the string.
     #[derive(Clone, Debug)]
     enum Said {
         Scalar(&'static str),
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// JSON, but for one scalar in a hundred.
+    /// JSON that is valid except for one scalar in a hundred.
     fn said() -> impl Strategy<Value = Said> {
         let valid: &[&str] = &[
             "null",
@@ -392,7 +392,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn json_is_read_as_by_serde_json_unless_a_member_is_repeated(said in said()) {
+        fn json_is_read_as_by_serde_json_unless_a_member_is_duplicated(said in said()) {
             let (text, repeated) = (said.text(), said.repeated(""));
             let expected = serde_json::from_str::<Value>(&text).ok();
             let strict = Document::read_strict(text.clone().into());
@@ -412,7 +412,7 @@ mod tests {
                     if let Some(expected) = expected {
                         let (document, reported) = reported.unwrap();
                         prop_assert_eq!(reported, repeated);
-                        // Both have the last of each.
+                        // Both have the last value of each duplicate.
                         prop_assert_eq!(Value::from(document.value()), expected);
                     }
                 }
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_where_it_ends_for_serde_json() {
+    fn the_maximum_depth_is_that_of_serde_json() {
         for depth in [127, 128] {
             for [open, close] in [["[", "]"], ["{\"a\":", "}"]] {
                 let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));

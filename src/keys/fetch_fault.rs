@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_about_troubleshooting_has_the_fix_of_each_code() {
+    fn the_troubleshooting_page_has_the_fix_of_each_code() {
         const PAGE: &str = include_str!("../../docs/troubleshooting.md");
         let rows = FetchFaultCode::ALL.iter().map(|code| {
             let name = serde_json::to_value(code).unwrap();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_short_and_of_a_known_code() {
+    fn a_failure_is_short_and_has_a_known_code() {
         let body = "é".repeat(240);
         let fault = FetchFault::Callout(CalloutFault::Status { status: Some(500), body });
         let url = format!("https://id.example.com/{}", "x".repeat(1000));

@@ -223,7 +223,7 @@ mod tests {
         CompactJws::parse(token.as_bytes()).unwrap().0
     }
 
-    /// The number of candidates, or why there are none.
+    /// The number of candidates, or the reason why there are none.
     fn find(keys: &[Value], header: Value, algorithm: Algorithm) -> Result<usize, String> {
         let set = KeySet::from_value(&json!({ "keys": keys })).unwrap();
         match set.find(jws(header).header(), algorithm) {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thumbprint_names_a_key_when_there_is_no_kid() {
+    fn a_thumbprint_selects_a_key_when_there_is_no_kid() {
         let keys =
             [with(key("a"), json!({"x5t": "t1"})), with(key("b"), json!({"x5t#S256": "t2"}))];
         let find = |header| find(&keys, header, Algorithm::Es256);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_keys_of_one_kid_those_that_fit_are_tried() {
+    fn the_matching_keys_of_several_with_one_kid_are_tried() {
         let rsa = SigningKey::generate(testkit::Algorithm::Rs256, "a").public_jwk();
         assert_eq!(find_es256(&[rsa, key("a"), key("a")], Some("a")), Ok(2));
     }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_however_their_bytes_are_written() {
+    fn keys_are_read_in_every_encoding_of_their_bytes() {
         use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
         for (algorithm, members) in [
             (testkit::Algorithm::Rs256, &["n", "e"][..]),
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinate_of_another_length_is_read_only_if_zeros_make_the_difference() {
+    fn a_coordinate_of_another_length_is_read_only_if_it_differs_by_leading_zeros() {
         let key = key("a");
         let longer =
             rewritten(&key, "x", |bytes| URL_SAFE_NO_PAD.encode([vec![1], bytes].concat()));
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_a_usable_key_says_what_is_wrong_with_the_first() {
+    fn a_key_set_without_a_usable_key_names_the_fault_of_the_first() {
         let fault = |keys: Value| {
             let fault = KeySet::from_value(&json!({ "keys": keys })).unwrap_err().to_string();
             fault.strip_prefix("it holds no key that could verify a token: ").unwrap().to_owned()

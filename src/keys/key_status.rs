@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_source_of_which_nothing_is_known_has_no_keys_and_is_due() {
+    fn an_unknown_source_has_no_keys_and_is_due() {
         let status = read(&[None, None], at(0));
         assert_eq!((status.set, status.fetch_failures), (None, None));
         assert_eq!((status.keys, status.next_fetch), (vec![], at(0)));
     }
 
     #[test]
-    fn a_set_of_another_version_is_not_taken_for_the_published_one() {
+    fn a_key_set_of_another_version_is_not_the_published_one() {
         let good = SigningKey::generate(Algorithm::Es256, "good").public_jwk();
         let [state, key_set] = shared(json!({"keys": [good]}).to_string().as_bytes());
         let mut other = key_set.unwrap();

@@ -10,7 +10,7 @@ fn request() -> Sent {
     Sent::Request(MessageId::from_value(&RawValue::from_string("1".to_owned()).unwrap()))
 }
 
-/// A response in which a body follows the head.
+/// A response with a body.
 struct Response<'a> {
     sent: Sent,
     status: &'a str,
@@ -37,7 +37,7 @@ impl Response<'_> {
         reader.outcome()
     }
 
-    /// The outcome if the connection ends after this much of the body.
+    /// The outcome if the connection ends after this part of the body.
     fn cut_off(&self, body: &str) -> CallOutcome {
         let mut reader = self.begin();
         reader.read(body.as_bytes());
@@ -58,7 +58,7 @@ const TOOL_ERROR: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"isError":true}}"#
 const ERROR: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}"#;
 
 #[test]
-fn a_message_says_what_became_of_a_call() {
+fn a_message_determines_the_outcome_of_a_call() {
     use CallOutcome::{Ok, RpcError, ToolError, Unknown};
     for (body, outcome) in [
         (OK, Ok),
@@ -91,7 +91,7 @@ fn a_message_says_what_became_of_a_call() {
         (r#"{"id":1,"error":{}}"#, Unknown),
         (r#"{"id":1,"error":"no"}"#, Unknown),
         (r#"{"jsonrpc":"1.0","id":1,"result":{}}"#, Unknown),
-        // Not the response to the request.
+        // A response to another request.
         (r#"{"id":2,"result":{}}"#, Unknown),
         (r#"{"id":"1","result":{}}"#, Unknown),
         (r#"{"id":1.0,"result":{}}"#, Unknown),
@@ -113,7 +113,7 @@ fn a_message_says_what_became_of_a_call() {
 }
 
 #[test]
-fn a_status_that_is_no_success_says_so_unless_a_message_says_more() {
+fn a_status_of_an_error_is_the_outcome_unless_a_message_says_more() {
     use CallOutcome::{HttpError, RpcError};
     for status in ["301", "307", "400", "401", "404", "429", "500", "503"] {
         let http_error = HttpError(status.parse().unwrap());
@@ -124,7 +124,7 @@ fn a_status_that_is_no_success_says_so_unless_a_message_says_more() {
             ("<html>", http_error),
             (OK, http_error),
             (TOOL_ERROR, http_error),
-            // As OAuth and many APIs have it.
+            // As OAuth and many APIs do.
             (r#"{"error":"invalid_token"}"#, http_error),
             (r#"{"error":{"code":404,"message":"no"}}"#, http_error),
             (r#"{"jsonrpc":"2.0","id":2,"error":{"code":1}}"#, http_error),
@@ -146,7 +146,7 @@ fn a_status_that_is_no_success_says_so_unless_a_message_says_more() {
 }
 
 #[test]
-fn only_what_a_notification_gets_is_ok_without_a_result() {
+fn only_a_notification_is_ok_without_a_result() {
     use CallOutcome::{Ok, RpcError, Unknown};
     for (sent, status, body, outcome) in [
         (Sent::Notification, "202", "", Ok),
@@ -204,7 +204,7 @@ fn the_response_is_found_among_the_events_of_a_stream() {
 }
 
 #[test]
-fn a_response_that_is_cut_off_has_the_outcome_that_has_arrived_for_certain() {
+fn a_response_that_is_cut_off_has_an_outcome_only_if_that_is_certain() {
     let event = format!("data: {OK}\n\n");
     for split in 0..event.len() {
         assert_eq!(events(request()).cut_off(&event[..split]), CallOutcome::Unknown, "{split}");
@@ -216,7 +216,7 @@ fn a_response_that_is_cut_off_has_the_outcome_that_has_arrived_for_certain() {
 }
 
 #[test]
-fn what_cannot_be_read_is_unknown() {
+fn an_unreadable_response_has_the_outcome_unknown() {
     let length = MAX_BODY.to_string();
     let too_long = (MAX_BODY + 1).to_string();
     for (more, outcome) in [
@@ -274,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_strange(bytes in any::<Vec<u8>>()) {
+    fn no_bytes_cause_a_panic(bytes in any::<Vec<u8>>()) {
         fuzz_outcomes(&bytes);
     }
 }

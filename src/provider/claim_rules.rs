@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_not_accepted_is_named_beside_those_that_are() {
+    fn an_unaccepted_client_is_named_next_to_the_accepted_ones() {
         let by_client = ClaimRules { audience_claim: AudienceClaim::ClientId, ..rules() };
         for (claims, details) in [
             (

@@ -1,4 +1,4 @@
-//! docs/troubleshooting.md describes the details correctly.
+//! docs/troubleshooting.md describes the reasons and details correctly.
 
 use std::collections::BTreeSet;
 
@@ -125,7 +125,7 @@ fn a_row_lists_the_checks_that_refuse_for_its_reason() {
 }
 
 #[test]
-fn refusals_worth_a_retry_say_when_to_retry() {
+fn temporary_refusals_say_when_to_retry() {
     for refusal in examples() {
         let is_temporary = refusal.reason().row().status == 503;
         assert_eq!(refusal.retry_after().is_some(), is_temporary, "{refusal:?}");
@@ -134,7 +134,7 @@ fn refusals_worth_a_retry_say_when_to_retry() {
 
 /// RFC 6750 §3: the characters allowed in `error_description`.
 #[test]
-fn meanings_are_clauses_that_a_challenge_can_carry() {
+fn descriptions_are_clauses_that_a_challenge_can_hold() {
     for reason in Reason::ALL {
         let meaning = reason.row().meaning;
         let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\"\\`".contains(&byte);
@@ -162,20 +162,20 @@ fn table() -> String {
 }
 
 #[test]
-fn the_page_about_troubleshooting_has_the_rows_as_they_are() {
+fn the_troubleshooting_page_has_the_table_of_checks() {
     let table = table();
     assert!(PAGE.contains(&format!("\n\n{table}\n")), "the table should be:\n{table}");
 }
 
 #[test]
-fn the_page_about_troubleshooting_has_the_checks_in_their_order() {
+fn the_troubleshooting_page_has_the_checks_in_their_order() {
     let checks = Check::ALL.map(Check::as_str).join(", ");
     let words: Vec<&str> = PAGE.split_whitespace().collect();
     assert!(words.join(" ").contains(&format!("in this order: {checks}.")), "{checks}");
 }
 
 #[test]
-fn the_page_about_troubleshooting_has_a_section_for_each_reason_with_its_status() {
+fn the_troubleshooting_page_has_a_section_for_each_reason_with_its_status() {
     let sections = PAGE.split("\n### `").skip(1);
     let described: BTreeSet<&str> = sections.map(|text| text.split('`').next().unwrap()).collect();
     let codes: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
@@ -187,7 +187,7 @@ fn the_page_about_troubleshooting_has_a_section_for_each_reason_with_its_status(
 }
 
 #[test]
-fn the_page_about_troubleshooting_names_each_member_of_the_details() {
+fn the_troubleshooting_page_names_each_member_of_the_details() {
     for refusal in examples() {
         let paragraph = details_of(code(&refusal));
         let (public, all) = (refusal.details(), refusal.log_details());
@@ -196,14 +196,14 @@ fn the_page_about_troubleshooting_names_each_member_of_the_details() {
             let is_named = is_named.iter().any(|name| paragraph.contains(name));
             assert!(is_named, "{refusal:?}: {member} is not in {paragraph:?}");
         }
-        // Some causes are only for the log, and not in every case.
+        // Some causes are only logged, and not in every case.
         let has_secret = all.len() > public.len();
         assert!(!has_secret || paragraph.contains("*log only*"), "{refusal:?}: {paragraph:?}");
     }
 }
 
 #[test]
-fn the_page_about_troubleshooting_says_where_there_are_no_details() {
+fn the_troubleshooting_page_says_which_reasons_have_no_details() {
     let with_details: BTreeSet<&str> =
         examples().iter().filter(|refusal| !refusal.log_details().is_empty()).map(code).collect();
     for reason in examples().iter().map(code) {

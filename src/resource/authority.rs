@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table of cases")]
-    fn any_other_spelling_is_none() {
+    fn other_spellings_are_not_an_authority() {
         for authority in [
             "",
             ".",

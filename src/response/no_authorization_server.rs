@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn all_places_are_known_where_clients_look() {
+    fn every_url_at_which_clients_look_is_recognised() {
         const URL: &str = "https://mcp.example.com/a/mcp/";
         for name in ["oauth-authorization-server", "openid-configuration"] {
             for path in [

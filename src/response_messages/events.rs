@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_gets_other_data_in_one_line_and_keeps_the_rest() {
+    fn replaced_data_is_one_line_and_other_fields_are_kept() {
         let event = b"data: a\r\n: c\r\nid: 7\r\ndata: b\r\nevent: message\r\n\r\n";
         let changed = b"data: x\r\n: c\r\nid: 7\r\nevent: message\r\n\r\n";
         assert_eq!(with_data(event, b"x"), changed);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_says_whether_text_is_a_stream() {
+    fn the_first_line_shows_whether_a_body_is_a_stream() {
         for (text, expected) in [
             ("data: a", Some(true)),
             ("\u{feff}\r\n\nevent:a", Some(true)),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_event_is_handed_out_in_parts() {
+    fn a_long_event_is_returned_in_parts() {
         let chunks: [&[u8]; 4] = [b"data: 12345", b"6789", b"\n", b"\ndata: a\n\n"];
         let expected = [
             ("overlong", &b"data: 12345"[..]),
@@ -362,7 +362,7 @@ mod tests {
             let bytes: Vec<u8> = split.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
             prop_assert_eq!(&bytes, stream);
             if max_event == 1000 {
-                // A CRLF that is cut leaves its LF as a part of its own.
+                // If a CRLF is split, its LF is a part of its own.
                 let data = |parts: &[(&str, Vec<u8>)]| -> Vec<Option<Vec<u8>>> {
                     let events = parts.iter().filter(|(kind, _)| *kind == "event");
                     events.map(|(_, event)| data(event)).collect()

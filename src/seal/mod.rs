@@ -209,7 +209,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_change_of_the_sealed_string_is_noticed(
+        fn any_change_of_the_sealed_string_is_detected(
             at in any::<prop::sample::Index>(), other in "[A-Za-z0-9_-]",
         ) {
             let sealer = Sealer::new(secret(1), Some(secret(2)));
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn no_string_of_a_stranger_opens(string in ".{0,300}") {
+        fn no_forged_string_opens(string in ".{0,300}") {
             let sealer = Sealer::new(secret(1), Some(secret(2)));
             prop_assert_eq!(sealer.open::<Ticket>(&string, NOW), Err(SealFault::NotOurs));
         }

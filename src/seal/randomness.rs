@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_bytes_are_given_twice() {
+    fn no_bytes_are_returned_twice() {
         let mut random = Randomness::from_seed([1; 32]);
         let first: [u8; 32] = random.bytes();
         let second: [u8; 32] = random.bytes();

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn each_purpose_has_a_key_of_its_own() {
+    fn each_purpose_has_its_own_key() {
         let secret = Secret(vec![1; 32]);
         assert_ne!(secret.derive::<32>("a"), secret.derive::<32>("b"));
         assert_ne!(secret.derive::<32>("a"), Secret(vec![2; 32]).derive::<32>("a"));

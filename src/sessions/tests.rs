@@ -28,7 +28,7 @@ fn fields<'a>(values: &'a [&'a [u8]]) -> Vec<Field<'a>> {
     values.iter().map(|value| (SESSION_ID.as_bytes(), *value)).collect()
 }
 
-/// What the client gets when the server gives these values.
+/// The values that the client gets when the server returns these.
 fn given(sealer: &SessionSealer, values: &[&[u8]]) -> Result<Option<String>, UnsealableId> {
     sealer.seal(ResponseHead::new(&fields(values)), &holder("ada"))
 }
@@ -37,7 +37,7 @@ fn sealed(sealer: &SessionSealer, id: &str) -> String {
     given(sealer, &[id.as_bytes()]).unwrap().unwrap()
 }
 
-/// What the server gets when this holder sends these values.
+/// The values that the server gets when this holder sends these.
 fn received(
     sealer: &SessionSealer,
     values: &[&[u8]],
@@ -50,15 +50,16 @@ fn is_refused(sealer: &SessionSealer, value: &str) -> bool {
     received(sealer, &[value.as_bytes()], &holder("ada")) == Err(NotTheirs)
 }
 
-/// Computed with other implementations of HKDF and HMAC. Sessions outlive releases.
+/// Computed with other implementations of HKDF and HMAC. Sessions outlive releases, so the seal
+/// must not change.
 #[test]
-fn a_seal_never_changes() {
+fn a_seal_is_stable_across_releases() {
     let expected = "onPfTR8uHsx5R2qjOCoQ2bytRce7gIfK4bJh7EMvugM.3f0c1f5d";
     assert_eq!(sealed(&sealer(1, None), ID), expected);
 }
 
 #[test]
-fn a_session_serves_its_holder_alone() {
+fn a_session_is_valid_only_for_its_holder() {
     let sealer = sealer(1, None);
     let sealed = sealed(&sealer, ID);
     let to = |holder| received(&sealer, &[sealed.as_bytes()], &Rc::new(holder));
@@ -93,7 +94,7 @@ fn either_secret_verifies_and_the_first_one_seals() {
 }
 
 #[test]
-fn no_request_without_one_sound_value_names_a_session() {
+fn a_request_without_exactly_one_valid_value_has_no_session() {
     let sealer = sealer(1, None);
     let sealed = sealed(&sealer, ID);
     let (seal, _) = sealed.split_once('.').unwrap();
@@ -132,7 +133,7 @@ fn ids_are_bounded() {
     assert_eq!(given(&sealer, &[too_long.as_bytes()]), Err(UnsealableId));
     let sent = format!("{}i", sealed);
     let sent = SentSession::from_head(RequestHead::new(&fields(&[sent.as_bytes()]), false));
-    assert_eq!(sent, Some(SentSession::Unusable), "nothing of it is kept");
+    assert_eq!(sent, Some(SentSession::Unusable), "no part of the id is kept");
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn only_one_id_of_visible_ascii_is_sealed() {
     }
 }
 
-/// A request that waits is bound again when it is judged again.
+/// A request that waited is bound again when it is judged again.
 #[test]
 fn binding_again_changes_nothing() {
     let sealer = sealer(1, None);
@@ -161,7 +162,7 @@ fn binding_again_changes_nothing() {
 }
 
 #[test]
-fn what_a_client_sent_is_not_printed() {
+fn the_values_of_a_client_are_not_printed() {
     let fields = fields(&[b"hidden"]);
     let session = RequestSession::from_head(RequestHead::new(&fields, false));
     assert!(!format!("{session:?}").contains("hidden"));
@@ -171,14 +172,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_id_comes_back_as_it_was(id in "[!-~]{1,100}") {
+    fn every_id_survives_sealing(id in "[!-~]{1,100}") {
         let sealer = sealer(1, Some(2));
         let sealed = sealed(&sealer, &id);
         prop_assert_eq!(received(&sealer, &[sealed.as_bytes()], &holder("ada")), Ok(Some(id)));
     }
 
     #[test]
-    fn any_change_of_a_sealed_id_is_noticed(at in any::<prop::sample::Index>(), other in "[!-~]") {
+    fn any_change_of_a_sealed_id_is_detected(at in any::<prop::sample::Index>(), other in "[!-~]") {
         let sealer = sealer(1, Some(2));
         let mut changed = sealed(&sealer, ID);
         let at = at.index(changed.len());
@@ -188,11 +189,11 @@ proptest! {
     }
 
     #[test]
-    fn no_string_of_a_stranger_is_accepted(value in "[!-~]{0,100}|[A-Za-z0-9_-]{43}\\.[a-z]{1,9}") {
+    fn no_forged_string_is_accepted(value in "[!-~]{0,100}|[A-Za-z0-9_-]{43}\\.[a-z]{1,9}") {
         prop_assert!(is_refused(&sealer(1, Some(2)), &value));
     }
 
-    /// However the parts of two holders are split, they are two holders.
+    /// Two holders differ wherever the boundary between their parts is.
     #[test]
     fn holders_differ_wherever_their_parts_end(
         text in "[a-z./:]{0,30}", first in 0..31_usize, second in 0..31_usize,

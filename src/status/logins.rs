@@ -128,7 +128,7 @@ mod tests {
         assert_eq!((failed.at.as_secs(), failed.fault.as_deref()), (4, Some("second")));
         assert_eq!(entra.last(LoginResult::Ok).unwrap().at.as_secs(), 3);
         assert_eq!(entra.last(LoginResult::Refused), None);
-        // A late result from another worker displaces nothing newer.
+        // A late result from another worker replaces no newer one.
         history.add(record("entra", LoginResult::Failed, Some("first"), 1));
         let entra = &history.records()[1];
         assert_eq!(entra.last(LoginResult::Failed).unwrap().fault.as_deref(), Some("second"));

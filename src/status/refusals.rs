@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_that_differ_in_time_alone_are_one_record() {
+    fn refusals_that_differ_only_in_time_are_one_record() {
         let mut history = RefusalHistory::default();
         for (second, kid) in (0..).zip(["a", "b", "a", "a"]) {
             history.add(record(json!({"kid": kid}), second));

@@ -280,12 +280,12 @@ fn one_worker_of_a_configuration_writes_its_first_heartbeat() {
     };
     assert_eq!((firsts(&config, 0), firsts(&config, 1)), (1, 0));
     assert_eq!((firsts(&changed, 2), firsts(&config, 3)), (1, 0));
-    // No worker has used it for a while.
+    // No worker has used the configuration for a while.
     assert_eq!(firsts(&config, 60), 1);
 }
 
 #[test]
-fn two_versions_of_the_filter_with_one_configuration_are_shown_apart() {
+fn two_versions_of_the_filter_with_one_configuration_are_shown_separately() {
     let board = TestBoard::default();
     let config = example();
     let mut older = serde_json::to_value(Heartbeat::new(&config)).unwrap();
@@ -304,7 +304,7 @@ fn two_versions_of_the_filter_with_one_configuration_are_shown_apart() {
 }
 
 #[test]
-fn there_is_a_fixed_number_of_places_and_requests_that_end_free_theirs() {
+fn there_is_a_fixed_number_of_places_and_unused_configurations_free_theirs() {
     let board = TestBoard::default();
     let configs: Vec<Config> =
         (0..20).map(|index| configuration(&format!("https://mcp.example.com/{index}"))).collect();
@@ -327,7 +327,7 @@ fn there_is_a_fixed_number_of_places_and_requests_that_end_free_theirs() {
 }
 
 #[test]
-fn counters_of_all_workers_are_shown_once_they_count_something() {
+fn counters_of_all_workers_are_shown_once_they_are_not_zero() {
     let config = example();
     let allowed = counter("demo", "allowed", "none");
     let refused = counter("none", "refused", "unknown_issuer");
@@ -390,7 +390,7 @@ fn the_last_refused_calls_are_shown_with_their_tools() {
 }
 
 #[test]
-fn of_many_refused_calls_the_last_ten_are_shown() {
+fn only_the_last_ten_refused_calls_are_shown() {
     let config = example();
     let board = TestBoard::default();
     let mut writer = HeartbeatWriter::new(&config);
@@ -407,7 +407,7 @@ fn of_many_refused_calls_the_last_ten_are_shown() {
     assert_eq!(names, expected);
 }
 
-/// A configuration at whose first provider people log in.
+/// A configuration in which people log in at the first provider.
 fn with_login() -> Config {
     let document = json!({
         "resource": {"url": "https://mcp.example.com/mcp"},

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_their_two_greatest_units() {
+    fn spans_have_their_two_largest_units() {
         for (seconds, text) in [
             (0, "0 s"),
             (59, "59 s"),

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn no_credentials_are_not_malformed_ones() {
+    fn missing_credentials_are_not_malformed() {
         assert_eq!(token_of("/", &[]), Err(Refusal::MissingToken));
         assert_eq!(token_of("/", &[b""]), Err(Refusal::MissingToken));
     }

@@ -241,7 +241,7 @@ mod tests {
         let hashes: HashSet<u64> =
             tokens.iter().map(|token| hasher.hash(token.as_bytes()).hash).collect();
         assert_eq!(hashes.len(), tokens.len());
-        // Also in the bits by which a small table finds its entries.
+        // They differ also in the bits by which a small table finds its entries.
         let low: HashSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
         let high: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
         assert!(low.len() > 800 && high.len() > 100, "{} {}", low.len(), high.len());
@@ -257,7 +257,7 @@ mod tests {
         assert!(cache.find(hashed(b"1")).is_some());
         cache.insert(hashed(b"4"), (), 0);
         assert!(cache.find(hashed(b"2")).is_none());
-        // Its next turn comes after the entries that were present by then.
+        // Its next turn comes after the entries that are present now.
         cache.insert(hashed(b"5"), (), 0);
         assert!(cache.find(hashed(b"3")).is_none());
         assert!(cache.find(hashed(b"1")).is_some() && cache.find(hashed(b"4")).is_some());

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Maximum number of keys of a version.
+    /// The maximum of keys in a version.
     const MAX_KEYS: usize = 8;
 
     /// The keys of each version, and which of them verifies the token.
@@ -114,7 +114,7 @@ mod tests {
                 }
                 prop_assert!(tries.iter().all(|tries| *tries <= 1), "{tries:?}");
                 prop_assert!(tries[count..].iter().all(|tries| *tries == 0), "{tries:?}");
-                // The result of an uninterrupted trial, or none yet.
+                // The result of an uninterrupted trial, or `None` so far.
                 let expected = match good {
                     Some(good) if good < count => TrialEnd::Verified,
                     _ => TrialEnd::Exhausted,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_has_no_key_for_a_token_costs_nothing() {
+    fn a_version_without_a_matching_key_costs_nothing() {
         let mut trial = KeyTrial::default();
         assert!(!trial.is_exhausted(1));
         trial.exhaust(1);

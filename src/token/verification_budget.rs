@@ -126,7 +126,7 @@ mod tests {
         })]
 
         #[test]
-        fn no_more_is_paid_than_was_saved_and_came_in(
+        fn no_more_is_spent_than_was_saved_and_refilled(
             steps in vec((0..20_u64, 1..100_u32), 0..200),
         ) {
             let budget = VerificationBudget::new();
@@ -149,7 +149,7 @@ mod tests {
         let budget = VerificationBudget::new();
         assert!(budget.pay(500, start()));
         assert!(!budget.pay(32, start()));
-        // It would have been enough for this one.
+        // The budget would have been enough for this one.
         assert!(!budget.pay(8, start()) && budget.is_closed());
         budget.set_closed(false);
         assert!(budget.pay(8, start()));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_closes_nothing_permanently() {
+    fn a_clock_that_is_set_back_does_not_stop_the_budget() {
         let budget = VerificationBudget::new();
         assert!(budget.pay(512, start()));
         let earlier = start() - Duration::from_secs(3600);

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn each_diagram_is_what_its_text_makes() {
+    fn each_diagram_is_generated_from_its_source() {
         let drawings = drawings(&folder()).unwrap();
         assert!(drawings.len() >= 3);
         for (path, drawing) in drawings {

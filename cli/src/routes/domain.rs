@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domains_fit_hosts_as_in_envoy() {
+    fn domains_match_hosts_as_in_envoy() {
         for (domain, host, fit) in [
             ("*", "a.example", Some(Fit::Any)),
             ("a.example", "a.example", Some(Fit::Exact)),
@@ -82,7 +82,7 @@ mod tests {
         ] {
             assert_eq!(Domain::new(domain).fit(host), fit, "{domain} {host}");
         }
-        // An exact domain first, then the longest at the end, then the longest at the beginning.
+        // An exact domain first, then the longest suffix, then the longest prefix.
         assert!(Fit::Exact > Fit::Suffix(99) && Fit::Suffix(1) > Fit::Prefix(99));
         assert!(Fit::Suffix(2) > Fit::Suffix(1) && Fit::Prefix(1) > Fit::Any);
     }

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_taken_as_in_envoy() {
+    fn paths_match_as_in_envoy() {
         use Taken::{No, Perhaps, Yes};
         for (route_match, path, expected) in [
             (json!({"path_separated_prefix": "/one/mcp"}), "/one/mcp", Yes),

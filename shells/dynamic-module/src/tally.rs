@@ -120,9 +120,9 @@ mod tests {
         all
     }
 
-    // One test, because what removed configurations leave belongs to the whole process.
+    // One test, because removed configurations leave counts to the whole process.
     #[test]
-    fn nothing_that_was_counted_is_lost_or_counted_twice() {
+    fn no_count_is_lost_or_counted_twice() {
         const THREADS: u64 = if cfg!(miri) { 2 } else { 4 };
         const COUNTS: u64 = if cfg!(miri) { 5 } else { 50_000 };
         let tallies = Tallies::default();
@@ -138,7 +138,7 @@ mod tests {
                 }
             };
             let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(count)).collect();
-            // Takes only when it is notified.
+            // Takes the counts only when it is notified.
             while total < THREADS * COUNTS {
                 if announced.swap(0, Ordering::SeqCst) > 0 {
                     total += taken(&tallies).values().sum::<u64>();
@@ -151,7 +151,7 @@ mod tests {
         });
         assert_eq!(total, THREADS * COUNTS);
 
-        // Those of the workers above are gone.
+        // The tallies of the workers above are dropped.
         assert!(taken(&tallies).is_empty() && lock(&tallies.all).is_empty());
         let (kept, other) = (tallies.tally(key("a")), tallies.tally(key("b")));
         assert!(tallies.add(&kept) && !tallies.add(&kept) && !tallies.add(&other));

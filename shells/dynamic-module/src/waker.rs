@@ -116,8 +116,8 @@ mod tests {
         of.load(Ordering::SeqCst)
     }
 
-    /// As `announce_keys` and a worker do: a value is published before the wake-up, and read before
-    /// there is a scheduler.
+    /// As in `announce_keys` and a worker: a value is published before the wake-up, and read before
+    /// the scheduler exists.
     #[test]
     fn a_worker_that_missed_a_publication_is_woken() {
         for _ in 0..ROUNDS {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_stream_that_was_woken_wakes_another() {
+    fn the_end_of_a_woken_stream_wakes_another() {
         for _ in 0..ROUNDS {
             let (waker, first, second) = (Waker::new(), counter(), counter());
             waker.add(1, StreamScheduler::counting(&first));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_woken_once_until_its_callback_has_come() {
+    fn a_stream_is_woken_once_until_its_callback_runs() {
         let (waker, woken) = (Waker::new(), counter());
         waker.add(1, StreamScheduler::counting(&woken));
         assert!(waker.has(1) && !waker.has(2));

@@ -53,7 +53,7 @@ mod tests {
         })]
 
         #[test]
-        fn fields_are_read_as_they_were_written_and_no_part_of_them_is_taken_for_the_whole(
+        fn fields_are_read_as_they_were_written_and_truncated_input_is_refused(
             fields in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..5),
             cut in any::<prop::sample::Index>(),
         ) {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn more_fields_than_there_is_room_for_are_refused() {
+    fn a_field_count_beyond_the_input_is_refused() {
         for count in [1, 1000, u32::MAX] {
             assert_eq!(decode_fields(&count.to_le_bytes()), None);
         }

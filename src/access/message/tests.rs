@@ -42,7 +42,7 @@ fn the_method_determines_which_member_is_the_name() {
 }
 
 #[test]
-fn methods_that_a_revision_has_no_more_need_no_name_in_it() {
+fn methods_removed_from_a_revision_need_no_name_in_it() {
     const NO_URI: BodyFault = BodyFault::MissingName { member: "uri" };
     let body =
         |method: &str, params: Value| json!({"method": method, "params": params}).to_string();
@@ -226,7 +226,7 @@ fn a_method_with_a_name_is_ambiguous_in_another_case() {
 }
 
 #[test]
-fn a_fault_names_the_member_in_harmless_letters_and_the_limit() {
+fn a_fault_names_the_member_in_safe_characters_and_the_limit() {
     for (fault, text) in [
         (BodyFault::Repeated { member: "params".to_owned() }, "the member params is duplicated"),
         (

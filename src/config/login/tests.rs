@@ -1,5 +1,5 @@
-//! Which configurations of `login`, `secret` and a provider's `login` are accepted, and how others are
-//! refused.
+//! Which configurations of `login`, `secret` and a provider's `login` are accepted, and the faults
+//! of others.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::config::Config;
 
 const SECRET: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 
-/// Two servers of one origin and two providers, at the first of which people log in.
+/// Two servers with one origin and two providers; people log in at the first.
 fn valid() -> Value {
     let provider = |name: &str| {
         let issuer = format!("https://{name}.example");
@@ -35,7 +35,7 @@ fn environment(name: &str) -> Option<String> {
         "WITH_NEWLINE" => return Some(format!("{SECRET}\n")),
         "BASE64URL" => "__-_QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE",
         "SHORT" => "QUFBQQ==",
-        "NO_BASE64" => "not base64 at all, but long enough to be a secret",
+        "NO_BASE64" => "not base64, but long enough to be a secret",
         "ONE_SECRET" => "s3cret",
         "EMPTY" => " \n",
         _ => return None,
@@ -67,7 +67,7 @@ fn assert_refused(members: &Value, expected: &str) {
     assert!(faults.iter().any(|fault| fault.starts_with(expected)), "{members}: {faults:?}");
 }
 
-/// Wherever redirect URIs are listed.
+/// Redirect URIs that are refused wherever they are listed.
 const REDIRECT_URIS_REFUSED: [&str; 13] = [
     "",
     "callback",
@@ -239,7 +239,7 @@ fn redirect_uris_that_could_send_a_code_elsewhere_are_refused_wherever_they_are_
         let client = json!([{"client_id": "a", "redirect_uris": [uri]}]);
         assert_refused(&json!({"/login/clients": client}), "login.clients[0].redirect_uris[0]: ");
     }
-    // The word is for clients that register; one that is known has URIs.
+    // `loopback` is for clients that register; a configured client has URIs.
     let client = json!([{"client_id": "a", "redirect_uris": ["loopback"]}]);
     assert_refused(&json!({"/login/clients": client}), "login.clients[0].redirect_uris[0]: ");
 }
@@ -341,12 +341,12 @@ fn the_page_names_each_server_that_accepts_the_token_by_whatever_provider() {
         (&[shared.clone(), by_two.clone(), of_one.clone()], &[]),
         (&[shared.clone(), by_two.clone(), of_one.clone(), also.clone()], &b),
         (&[shared.clone(), by_two.clone(), of_one.clone(), same_issuer.clone()], &b),
-        // For another audience, it opens nothing there.
+        // A token for another audience opens nothing there.
         (&[by_two.clone(), of_one.clone(), also.clone()], &[]),
     ] {
         assert_eq!(opened(members), named, "{members:?}");
     }
-    // Where clients are compared, the gateway's own client id opens.
+    // Where clients are compared, the gateway's own client id opens the server.
     let clients = ("/providers/1/audience_claim", json!("client_id"));
     let gateways = ("/resources/1/audiences", json!(["gateway"]));
     let members = [by_two, of_one, also, gateways.clone()];

@@ -12,7 +12,7 @@ use super::*;
 use crate::jose::Algorithm;
 
 #[test]
-fn the_file_in_the_repository_is_what_is_generated() {
+fn the_file_in_the_repository_is_the_generated_one() {
     let file = fs::read_to_string(repository_root().join("docs/configuration.md"));
     let is_current = file.is_ok_and(|file| file == config_reference());
     assert!(is_current, "docs/configuration.md is not current: run `make schema`");

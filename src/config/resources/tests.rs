@@ -1,4 +1,4 @@
-//! Which `resources` are accepted, and how others are refused.
+//! Which `resources` are accepted, and the faults of others.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn faults(members: Value) -> Vec<String> {
 }
 
 #[test]
-fn servers_that_can_be_told_apart_are_accepted() {
+fn servers_that_can_be_distinguished_are_accepted() {
     for members in [
         json!({}),
         json!({"/resources/1/url": "https://other.example/a/mcp"}),
@@ -53,7 +53,7 @@ fn servers_that_can_be_told_apart_are_accepted() {
                "/providers/0/client_ids": ["x"], "/providers/1/client_ids": ["y"]}),
         json!({"/resources/0/audiences": null, "/resources/0/providers": ["one"],
                "/providers/0/client_ids": ["x"]}),
-        // A provider that is switched off may be named.
+        // A resource may name an inactive provider.
         json!({"/resources/0/providers": ["two", "one"], "/providers/1/active": false}),
         // Providers of one issuer whose audiences differ at each server.
         json!({"/providers/1/issuer": "https://one.example",
@@ -68,7 +68,7 @@ fn servers_that_can_be_told_apart_are_accepted() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn others_are_refused_with_the_field() {
+fn servers_that_cannot_be_distinguished_are_refused_with_the_field() {
     let host = "must have a host such as gateway.example.com or gateway.example.com:8443: no \
                 user, no final dot, IP addresses in canonical form";
     for (members, expected) in [
@@ -308,7 +308,7 @@ fn faults_inside_a_resource_are_named_with_its_field() {
 }
 
 #[test]
-fn no_claim_fills_an_identity_header_of_another_resource() {
+fn a_claim_header_must_not_be_an_identity_header_of_another_resource() {
     let identity = |prefix: &str, header: &str| json!({"header_prefix": prefix, "claims_to_headers": [{"claim": "c", "header": header}]});
     for (own, other, all, expected) in [
         (
@@ -380,14 +380,14 @@ fn providers_of_one_issuer_must_differ_by_their_client_ids_where_a_resource_has_
         "/providers/0/client_ids": ["x"], "/providers/1/client_ids": ["x"],
         "/resources/0/audiences": null, "/resources/1/audiences": null,
     }));
-    // Once for all resources.
+    // The fault is reported once for all resources.
     let expected =
         "providers[1].client_ids: \"x\" is also one of providers[0], which has the same issuer";
     assert_eq!(found, [expected]);
 }
 
 #[test]
-fn the_resource_header_is_a_name_as_any_other_with_one_resource() {
+fn with_one_resource_the_resource_header_is_not_reserved() {
     let claims = json!({"claims_to_headers": [{"claim": "c", "header": "x-mcp-resource"}]});
     let found = faults(json!({
         "/resources": null, "/resource": {"url": "https://gateway.example/mcp"}, "/identity": claims,

@@ -1,4 +1,4 @@
-//! The schema in the repository is the one that is generated, and says what the plugin does.
+//! The schema in the repository is the generated one, and agrees with the plugin.
 
 mod examples;
 mod faults;
@@ -25,20 +25,20 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(config_schema);
 static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
-/// The configuration that has this field.
+/// The full configuration that has this field.
 pub(in crate::config) fn full(path: &str) -> &'static Value {
     if path.starts_with("resources") { &SEVERAL } else { &FULL }
 }
 
 #[test]
-fn the_file_in_the_repository_is_what_is_generated() {
+fn the_file_in_the_repository_is_the_generated_one() {
     let file = fs::read_to_string(repository_root().join("docs/configuration.schema.json"));
     let is_current = file.is_ok_and(|file| file == format!("{:#}\n", *SCHEMA));
     assert!(is_current, "docs/configuration.schema.json is not current: run `make schema`");
 }
 
 #[test]
-fn the_schema_is_one() {
+fn the_schema_is_valid() {
     jsonschema::meta::validate(&SCHEMA).unwrap();
 }
 
@@ -53,7 +53,7 @@ fn every_configuration_of_the_repository_fits() {
     let mut parts = Vec::new();
     for page in pages() {
         for block in code_blocks(&page, "yaml") {
-            // Lists and these belong to Envoy's configuration, and Prometheus has one of its own.
+            // Lists and these files configure Envoy, and Prometheus has a file of its own.
             const OTHERS: [&str; 3] = ["config", "http_filters", "scrape_configs"];
             let document = yaml(&block);
             if ["resource", "resources"].iter().any(|member| document.get(member).is_some())
@@ -117,7 +117,7 @@ fn completed(part: &Value) -> Value {
             document[name] = value.clone();
         }
     }
-    // Pages speak of records of several providers without repeating what those look like.
+    // Pages mention records of several providers without repeating the providers.
     let named = document.pointer("/users/records").and_then(Value::as_array).cloned();
     let names = named.into_iter().flatten().flat_map(|record| match &record["provider"] {
         Value::Array(names) => names.clone(),
@@ -170,7 +170,7 @@ fn the_offered_fields_are_those_that_are_read() {
         .filter_map(|line| line.strip_prefix("pub(super) ")?.split_once(": Field<"))
         .map(|(name, _)| if name == "condition" { "match" } else { name })
         .filter(|name| !name.starts_with("fn "));
-    // This one is read as a form of `replay_store`.
+    // This type is read as a form of `replay_store`.
     let read = read.chain(["redis"]);
     let offered = fields();
     let offered: BTreeSet<&str> = offered.iter().map(|(path, _)| split(path).1).collect();
@@ -202,7 +202,7 @@ fn constraints_of_the_schema_apply_to_existing_fields() {
 }
 
 #[test]
-fn a_default_is_what_a_missing_field_means() {
+fn a_missing_field_has_its_default() {
     for (path, default) in defaults() {
         let at = instance(path);
         let absent = changed(&FULL, &at, None).unwrap();
@@ -278,7 +278,8 @@ fn value() -> impl Strategy<Value = Option<Value>> {
     ]
 }
 
-/// JSON pointers of everything in a document, the document itself and what could be added to it.
+/// JSON pointers to every value in a document, to the document itself and to members that could be
+/// added.
 fn places(document: &Value) -> Vec<String> {
     let within = |(name, value): (String, &Value)| {
         let name = name.replace('~', "~0").replace('/', "~1");
@@ -302,7 +303,7 @@ fn places(document: &Value) -> Vec<String> {
     [String::new()].into_iter().chain(inner).collect()
 }
 
-/// The document with this value at this place, or without one. None when there is no such place.
+/// The document with this value at this place, or without one. `None` if the place does not exist.
 pub(in crate::config) fn changed(
     document: &Value,
     at: &str,
@@ -349,7 +350,7 @@ pub(in crate::config) fn fields() -> Vec<(String, Value)> {
     fields
 }
 
-/// The JSON pointer of a field where the full configuration has it.
+/// The JSON pointer to a field in the full configuration.
 pub(in crate::config) fn instance(path: &str) -> String {
     let first = format!("/{}", path.replace("<1>", "").replace("[]", ".0").replace('.', "/"));
     let each_provider = (0..FULL["providers"].as_array().unwrap().len())
@@ -358,7 +359,7 @@ pub(in crate::config) fn instance(path: &str) -> String {
     there.next().unwrap_or_else(|| panic!("the full configuration lacks {path}"))
 }
 
-/// Each variable holds a secret.
+/// Every variable holds a secret.
 fn environment(_: &str) -> Option<String> {
     Some("s3cret".repeat(8))
 }

@@ -1,4 +1,4 @@
-//! Which inputs make which provider, and which are refused.
+//! Which inputs give which provider, and which are refused.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ fn read(fields: &Value) -> Result<Provider, Vec<String>> {
         .map_err(|error| error.faults().map(ToString::to_string).collect())
 }
 
-/// What the resource accepts of the provider.
+/// The audiences that the resource accepts from the provider.
 fn accepted(fields: &Value) -> AcceptedTokens {
     let config = config(fields).unwrap();
     let (id, _) = config.providers.entries().next().unwrap();
@@ -41,7 +41,7 @@ fn faults(fields: &Value) -> Vec<String> {
     read(fields).err().unwrap_or_default()
 }
 
-/// Where the keys come from, and the accepted issuers.
+/// The URL of the keys, and the accepted issuers.
 fn addresses(fields: &Value) -> (String, Vec<String>) {
     let provider = read(fields).unwrap();
     let KeySource::Remote(source) = provider.key_source else { panic!("keys are fetched") };
@@ -53,7 +53,7 @@ fn addresses(fields: &Value) -> (String, Vec<String>) {
 }
 
 #[test]
-fn inputs_become_the_addresses_of_the_provider() {
+fn inputs_become_the_urls_of_the_provider() {
     let entra = "https://login.microsoftonline.com";
     for (fields, issuers, metadata) in [
         (
@@ -106,7 +106,7 @@ fn inputs_become_the_addresses_of_the_provider() {
 }
 
 #[test]
-fn missing_and_foreign_inputs_are_faults_with_their_paths_and_nothing_else_is() {
+fn only_missing_and_foreign_inputs_are_faults_with_their_paths() {
     for (fields, expected) in [
         (json!({"template": "entra_id"}), vec!["tenant: is required by template entra_id"]),
         (json!({"template": "okta"}), vec!["domain: is required by template okta"]),
@@ -312,7 +312,7 @@ fn required_claims_of_a_template_are_added_to_those_configured() {
 }
 
 #[test]
-fn roles_in_keycloak_are_those_of_the_realm_and_of_the_audiences() {
+fn roles_in_keycloak_are_those_of_the_realm_and_the_audiences() {
     let keycloak =
         json!({"template": "keycloak", "host": "h", "realm": "r", "client_ids": ["a", "b"]});
     let rules = read(&keycloak).unwrap().identity_rules;
@@ -341,7 +341,7 @@ fn the_generic_template_is_the_default_and_sets_nothing() {
 }
 
 #[test]
-fn each_template_accepts_what_its_provider_signs_with() {
+fn each_template_accepts_the_algorithms_of_its_provider() {
     use Algorithm::{Ps256, Rs256, Rs512};
     for (fields, algorithms) in [
         (json!({"template": "entra_id", "tenant": TENANT}), vec![Rs256]),

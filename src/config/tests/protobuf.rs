@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_protobuf_struct_says_the_same_as_json() {
+fn a_protobuf_struct_means_the_same_as_json() {
     let document = edited(|document| {
         document["providers"][0]["required_claims"] = json!({"tid": [1, "b", true, 1.5]});
     });
@@ -17,7 +17,7 @@ fn a_protobuf_struct_says_the_same_as_json() {
 }
 
 #[test]
-fn the_digest_is_of_what_is_written_in_whatever_form() {
+fn the_digest_does_not_depend_on_the_form() {
     let digest = |bytes: &[u8]| Config::from_bytes(bytes).unwrap().digest;
     let document = edited(|_| {});
     let text = document.to_string();

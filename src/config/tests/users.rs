@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Faults of the configuration with these users, where `TOKEN` holds a secret and `SPACES` none.
+/// Faults of the configuration with these users. `TOKEN` holds a secret, and `SPACES` only spaces.
 fn user_faults(user_field: &str, users: Value) -> Vec<String> {
     let document = edited(|document| {
         document["providers"][0]["user_field"] = json!(user_field);
@@ -38,7 +38,7 @@ fn a_scim_directory_is_read_with_and_without_records_and_provisioning() {
         json!({"scim": whole, "records": [{"user_name": "ada"}]}),
         json!({"scim": whole, "unknown": "allow"}),
         json!({"scim": smallest, "unknown": "provision", "provision": provision}),
-        // Kept for later.
+        // Kept for the comparison below.
         json!({"scim": smallest, "unknown": "reject", "provision": provision}),
     ] {
         for user_field in ["user_name", "email", "employee_number", "title"] {
@@ -150,7 +150,7 @@ fn user_records_are_read_with_any_field() {
                 "groups": ["ops"], "active": true, "locked": false,
                 "web_service_access_only": false,
             },
-            // No user is found by it, so none can be confused.
+            // No user is found by this field, so no two can be confused.
             {"user_name": "bob", "badge": "7"},
         ]}),
     ] {
@@ -204,7 +204,7 @@ fn a_record_can_be_limited_to_some_providers() {
     let ada = |provider: Value| json!({"user_name": "ada", "provider": provider});
     for (records, expected) in [
         (json!([ada(json!("example"))]), vec![]),
-        // Switching a provider off leaves its records in order.
+        // An inactive provider leaves its records valid.
         (json!([ada(json!(["example", "off"]))]), vec![]),
         (json!([ada(json!("example")), ada(json!("off"))]), vec![]),
         (

@@ -47,7 +47,7 @@ fn held() -> (Authenticator, HeldRequest) {
 const PING: &[u8] = br#"{"jsonrpc": "2.0", "id": 1, "method": "ping"}"#;
 
 #[test]
-fn a_message_passes_as_long_as_its_token_does() {
+fn a_message_passes_as_long_as_its_token_is_valid() {
     let (authenticator, held) = held();
     let decision = authenticator.judge_body(held, Body::Whole(PING));
     assert!(matches!(decision, Decision::Forward(..)), "{decision:?}");

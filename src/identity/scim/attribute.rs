@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_is_found_where_it_was_set_and_nowhere_else() {
+    fn an_attribute_is_found_only_where_it_was_set() {
         let fields = [
             "user_name",
             "email",

@@ -1,4 +1,4 @@
-//! Lookups, response by response.
+//! Look-ups, response by response.
 
 mod creation;
 mod responses;
@@ -93,7 +93,7 @@ impl Worker {
         self.want(field, value);
         let mut callouts = Vec::new();
         for response in responses {
-            let (id, call) = self.lookups.next_callout().expect("a call is to be made");
+            let (id, call) = self.lookups.next_callout().expect("a callout is due");
             callouts.push(line(&call));
             self.lookups.on_response(id, Ok(Some(response)), now());
         }
@@ -162,7 +162,7 @@ fn a_user_is_looked_up_once_while_the_result_is_cached() {
 }
 
 #[test]
-fn an_unknown_user_is_forgotten_sooner_than_a_known_one_and_a_failure_soonest() {
+fn an_unknown_user_is_cached_for_less_time_than_a_known_one_and_a_failure_for_the_least() {
     let mut worker = Worker::new(directory());
     worker.look_up("user_name", "eve", vec![list(&[])]);
     assert_eq!(worker.find("user_name", "eve", after(29)), ScimResult::NotFound(None));
@@ -248,7 +248,7 @@ fn no_unknown_user_is_allowed_under_the_name_of_another_user() {
 }
 
 #[test]
-fn a_result_holds_only_while_it_is_cached() {
+fn a_result_is_valid_only_while_it_is_cached() {
     let claims = Object::default();
     let (field, value, is_service) = ("user_name", "ada", false);
     let selector = UserSelector { field, value, provider: "p", is_service, claims: &claims };
@@ -275,7 +275,7 @@ fn a_result_holds_only_while_it_is_cached() {
 }
 
 #[test]
-fn calls_that_are_refused_or_fail_are_failures() {
+fn refused_and_failed_callouts_are_failures() {
     for response in [Ok(None), Err(CalloutFault::Dispatch { cluster: "directory".to_owned() })] {
         let mut worker = Worker::new(directory());
         worker.want("user_name", "ada");
@@ -373,9 +373,9 @@ fn only_a_user_unknown_everywhere_is_allowed() {
     }
 }
 
-/// A server that ignores case or white space would admit an inactive or locked user.
+/// The directory may ignore case or white space, and so return a locked user for another spelling.
 #[test]
-fn no_user_is_tolerated_as_a_locked_user_in_another_spelling() {
+fn a_locked_user_is_not_allowed_in_another_spelling() {
     let claims = Object::default();
     let directory =
         Users::allow_all().with_scim(Some(ScimSettings { tolerates_unknown: true, ..directory() }));
@@ -445,7 +445,7 @@ fn a_user_of_the_directory_cannot_have_the_name_of_a_record() {
 }
 
 #[test]
-fn the_secret_shows_in_no_log() {
+fn the_secret_is_in_no_log() {
     let secret = Secret::bearer_token("s3cret".to_owned()).unwrap();
     assert_eq!(format!("{secret:?}"), "Secret");
     assert!(!format!("{:?}", directory()).contains("s3cret"));

@@ -65,7 +65,7 @@ fn a_service_is_recognised_by_its_subject_or_a_marker() {
 }
 
 #[test]
-fn a_token_that_names_no_user_is_a_services_only_where_the_operator_says_so() {
+fn a_token_without_user_is_a_services_only_where_configured() {
     let rules = |userless_is_service| IdentityRules {
         user_claims: vec![ClaimPath::name("upn"), ClaimPath::from_names(["account", "name"])],
         userless_is_service,
@@ -90,7 +90,7 @@ fn a_token_that_names_no_user_is_a_services_only_where_the_operator_says_so() {
 }
 
 #[test]
-fn scopes_are_those_of_all_claims_as_far_as_they_are_allowed() {
+fn scopes_are_the_allowed_ones_of_all_claims() {
     let given = json!({"scope": "a  b a", "scp": "x", "permissions": ["b", "", "c d", 1]});
     for (given, allowed, expected) in [
         (given.clone(), None, vec!["a", "b", "", "c d"]),

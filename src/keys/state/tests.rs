@@ -105,7 +105,7 @@ fn a_search_in_an_older_set_is_not_a_reason_to_fetch() {
 }
 
 #[test]
-fn a_set_goes_through_its_phases() {
+fn a_key_set_goes_through_its_phases() {
     let set = fetched(600, 0).published().unwrap();
     for (seconds, phase) in [
         (0, Phase::Fresh),
@@ -130,7 +130,7 @@ fn each_configuration_sets_the_lifetime_of_a_set_whose_source_states_none() {
 }
 
 #[test]
-fn a_lifetime_that_the_source_states_is_honoured_up_to_the_cap_of_each_configuration() {
+fn a_stated_lifetime_is_honoured_up_to_the_maximum_of_each_configuration() {
     let set = fetched(3600, 0).published().unwrap();
     let capped = KeySettings { max_age_cap: Duration::from_secs(100), ..SETTINGS };
     assert_eq!(set.phase(&SETTINGS, at(3569)), Phase::Fresh);
@@ -158,7 +158,7 @@ fn a_clock_that_was_set_back_delays_no_fetch() {
     let (state, set) = published(&claimed, Some("https://a.example/"), None, 0, at(hour));
     assert!(state.may_fetch(Demand::Due, &SETTINGS, at(0)));
     assert!(state.should_discover(at(0)));
-    // The set may be as old as the clock step is long.
+    // The set may be as old as the clock was set back.
     assert!(set.serves(&SETTINGS, at(hour - 60)));
     assert!(!set.serves(&SETTINGS, at(hour - 61)));
     let claimed = state.claimed(unknown_key(&state), ME, &SETTINGS, at(hour)).unwrap();
@@ -189,12 +189,12 @@ fn pauses_double_up_to_a_minute_while_an_old_set_is_in_use() {
 #[test]
 fn pauses_stay_short_while_no_set_is_usable() {
     assert_eq!(pauses(KeyState::default(), &SETTINGS, 0), [1, 2, 4, 5, 5, 5, 5, 5, 5]);
-    // The set is usable until 660.
+    // The set is usable until second 660.
     assert_eq!(pauses(fetched(600, 0), &SETTINGS, 570), [1, 2, 4, 8, 16, 32, 32, 5, 5]);
 }
 
 #[test]
-fn failures_are_remembered_from_the_first_of_them_on() {
+fn failures_are_recorded_from_the_first_one_on() {
     let fail = |state: &KeyState, cause: &str, seconds| {
         let claimed = state.claimed(Demand::Due, ME, &SETTINGS, at(seconds)).unwrap();
         claimed.failed(ME, why(cause), &SETTINGS, 0, at(seconds)).unwrap()

@@ -1,4 +1,4 @@
-//! The choice of the resource, compared with a model that looks at every resource.
+//! The choice of the resource, compared with a model that checks every resource.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -138,7 +138,7 @@ fn an_ambiguous_path_belongs_to_no_resource() {
     }
 }
 
-/// The model: every resource is looked at, with paths as lists of plain segments.
+/// The model: checks every resource, with paths as lists of plain segments.
 fn model(written: &[Written], authority: &str, path: &[&str]) -> Option<usize> {
     let candidates = written.iter().enumerate().filter_map(|(index, written)| {
         let (own, own_path) = written.url.strip_prefix("https://")?.split_once('/')?;
@@ -172,7 +172,7 @@ fn written() -> impl Strategy<Value = Vec<Written>> {
     prop::collection::vec(one, 1..6)
 }
 
-/// A character of a path or host, perhaps in another spelling.
+/// A character of a path or host, possibly in another spelling.
 fn spelled(text: String, choices: &[u8], is_path: bool) -> String {
     let mut choices = choices.iter().copied().cycle();
     let mut next = || choices.next().unwrap_or_default();
@@ -193,7 +193,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_owner_is_that_of_the_model(
+    fn the_resource_is_that_of_the_model(
         written in written(),
         host in prop::sample::select(&["a.example", "b.example", "b.example:8443", "c.example",
                                        "a.example:443", "d.example"][..]),
@@ -207,7 +207,8 @@ proptest! {
         // Two slashes at the end would be ambiguous.
         let end = if text == "/" { end.trim_start_matches('/') } else { end };
         let text = spelled(text, &choices, true) + end;
-        // Where an encoded segment belongs to the resource's own path, it belongs to none.
+        // If an encoded segment belongs to the resource's own path, the request belongs to no
+        // resource.
         let expected = expected.filter(|index| {
             let own = written[*index].url.split('/').skip(3).filter(|own| !own.is_empty()).count();
             text.split(['/', '?']).skip(1).take(own).all(|segment| !segment.contains('%'))
@@ -217,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_sent_never_reaches_another_resource_than_its_plain_form(
+    fn no_request_reaches_another_resource_than_its_plain_form(
         host in "[aA.:@%0-9e\\[\\]x-]{0,12}|a\\.example[.:/@%0-9]{0,5}",
         path in "[/mcp.%2;\\\\a-f]{0,14}",
     ) {
@@ -241,7 +242,7 @@ proptest! {
 }
 
 #[test]
-fn the_same_address_twice_is_refused() {
+fn a_duplicate_url_is_refused() {
     let conflict = |first: (&str, &[&str]), second: (&str, &[&str])| {
         let written = [first, second].map(|(url, hosts)| Written {
             url: url.to_owned(),
@@ -269,7 +270,7 @@ fn the_same_address_twice_is_refused() {
 }
 
 #[test]
-fn a_resource_is_named_as_its_url_is_written() {
+fn a_resource_matches_its_url_exactly_as_written() {
     let written: &[(&str, &[&str])] = &[
         ("https://a.example", &[]),
         ("https://a.example/rep-orts:1/m", &[]),
@@ -284,7 +285,7 @@ fn a_resource_is_named_as_its_url_is_written() {
         ("/%7Bid%7D/x", Some(3)),
         ("/%40acme/mcp/@x", Some(4)),
         ("/other%3a", Some(0)),
-        // Envoy's routes compare bytes: these lead to the server of the root.
+        // Envoy's routes compare bytes: these paths lead to the server of the root.
         ("/rep-orts%3a1/m", None),
         ("/rep%2Dorts:1/m/x", None),
         ("/%72ep-orts:1/m", None),
@@ -334,7 +335,7 @@ fn a_document_is_at_the_path_of_its_resource_and_at_the_root_of_a_host_with_one(
         (SEVERAL, "a.example", "/mcp/x", None),
         (SEVERAL, "b.example", "/mcp", Some(2)),
         (SEVERAL, "b.example", "/x", Some(3)),
-        // That of any host is a second one here.
+        // The document of the resource under any host is a second one here.
         (SEVERAL, "b.example", "", None),
         (SEVERAL, "other.example", "/x", Some(3)),
         (SEVERAL, "other.example", "/mcp", None),
@@ -367,7 +368,7 @@ fn a_request_with_two_authorities_belongs_to_no_resource() {
 }
 
 #[test]
-fn who_looks_for_a_login_finds_the_resource_of_the_inserted_path() {
+fn the_login_metadata_is_found_by_the_resource_in_the_inserted_path() {
     const WELL_KNOWN: [&str; 1] = ["/.well-known/openid-configuration"];
     let written = ["https://a.example/one", "https://a.example/two", "https://b.example/mcp"];
     let written = written.map(|url| Written { url: url.to_owned(), hosts: vec![] });

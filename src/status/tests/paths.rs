@@ -10,7 +10,7 @@ fn ask(method: &str, path: &str, authority: &str) -> crate::response::Response {
 }
 
 #[test]
-fn there_are_two_possible_paths() {
+fn the_page_has_two_paths() {
     for (method, path, status) in [
         ("GET", "/", 200),
         ("HEAD", "/", 200),
@@ -62,7 +62,7 @@ fn the_page_is_shown_under_its_own_names_only() {
 }
 
 #[test]
-fn the_style_of_the_page_is_the_one_that_its_policy_allows() {
+fn the_style_sheet_has_the_hash_in_the_content_security_policy() {
     use base64::Engine;
     use sha2::Digest;
     let response = ask("GET", "/", "localhost");

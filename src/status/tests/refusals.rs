@@ -116,7 +116,7 @@ fn near_misses_are_named() {
 }
 
 #[test]
-fn client_input_is_shown_harmlessly() {
+fn client_input_is_escaped() {
     let hostile = "</code><script>alert(1)</script>\0\u{1b}[2J\u{202e}\"'&";
     let config = example();
     let board = TestBoard::default();

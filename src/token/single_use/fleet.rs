@@ -159,7 +159,7 @@ mod tests {
         String::from_utf8(store().request(single_use_token, now).body.unwrap()).unwrap()
     }
 
-    /// For how many seconds a token with this last use is recorded.
+    /// The number of seconds for which a token with this last use is recorded.
     fn seconds(last_use: UnixTime, now: UnixTime) -> u64 {
         let command = command(SingleUseToken::new("https://id.example.com", "1", last_use), now);
         command.rsplit('/').next().unwrap().parse().unwrap()
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_makes_redis_record_the_token_unless_it_has() {
+    fn a_request_makes_redis_record_the_token_if_absent() {
         let last_use = UnixTime::from_secs(NOW + 100);
         let single_use_token = SingleUseToken::new("https://id.example.com", "1", last_use);
         let request = store().request(single_use_token, UnixTime::from_secs(NOW));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_remembered_until_its_last_use_and_a_minute_longer() {
+    fn a_token_is_recorded_until_a_minute_after_its_last_use() {
         let second = Duration::from_secs(1);
         let now = UnixTime::from_secs(NOW);
         assert_eq!(seconds(now, now), 61);
@@ -260,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn webdis_says_whether_the_token_is_spent_now_or_was_before() {
+    fn webdis_reports_whether_the_token_was_spent_before() {
         assert_eq!(FleetStore::spent(Some(response(200, r#"{"SET":[true,"OK"]}"#))), Ok(()));
         let again = FleetStore::spent(Some(response(200, r#"{"SET":null}"#)));
         assert_eq!(again, Err(NotSpent::AlreadySpent));
     }
 
     #[test]
-    fn anything_else_is_a_fault_of_the_store_and_named() {
+    fn any_other_response_is_a_named_fault_of_the_store() {
         let words = |text: &str| format!("the store says {text:?}");
         for said in [
             r#"{"SET":[false,"READONLY You can't write against a read only replica."]}"#,

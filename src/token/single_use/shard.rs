@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_makes_no_token_immortal() {
+    fn a_clock_set_back_keeps_no_token_forever() {
         let mut shard = full();
         let back = UnixTime::from_secs(1000);
         assert_eq!(

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn it_expires_in_the_second_after_its_last_use() {
+    fn a_single_use_token_expires_in_the_second_after_its_last_use() {
         for (millis, expiry) in [(0, 1), (999, 1), (1000, 2), (1_800_000_000_500, 1_800_000_001)] {
             let last_use = UnixTime::default() + Duration::from_millis(millis);
             let kept = Expiry::after(last_use);

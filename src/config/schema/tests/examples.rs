@@ -236,7 +236,7 @@ pub(super) static SEVERAL: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// The same in parts, which take less time: all fields with one provider, each other provider in a
-/// small configuration, and all of resources with two providers.
+/// small configuration, and all fields of resources with two providers.
 pub(super) static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let providers = FULL["providers"].as_array().unwrap();
     let with = |document: &Value, provider| {
@@ -248,7 +248,7 @@ pub(super) static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     [with(&FULL, &providers[0]), several].into_iter().chain(others).collect()
 });
 
-/// Strings to substitute for others.
+/// Strings that replace others.
 pub(super) static TEXTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let texts = [
         "",
@@ -365,7 +365,7 @@ pub(super) static TEXTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     texts.map(Value::from).into()
 });
 
-/// Values to substitute for any other.
+/// Values that replace any other.
 pub(super) static OTHERS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     vec![
         json!(""),

@@ -18,7 +18,7 @@ fn created(by: &str, value: &str) -> Value {
 }
 
 #[test]
-fn an_unknown_user_is_created_as_the_token_has_it_and_found_by_the_user_claim() {
+fn an_unknown_user_is_created_from_the_token_and_found_by_the_user_claim() {
     for (field, value) in
         [("user_name", "countess"), ("email", "ada@y"), ("employee_number", "1815")]
     {

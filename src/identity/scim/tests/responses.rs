@@ -1,4 +1,4 @@
-//! What a response of the directory says.
+//! How responses of the directory are read.
 
 use super::*;
 
@@ -29,18 +29,23 @@ fn only_a_user_with_exactly_this_value_is_found() {
     }));
     for (name, users, total, expected) in [
         ("no user", vec![], 0, ScimResult::NotFound(None)),
-        ("other letters", vec![other.clone()], 1, ScimResult::NotFound(Some(&others))),
+        ("another case", vec![other.clone()], 1, ScimResult::NotFound(Some(&others))),
         ("one of two", vec![other, ada()], 2, ScimResult::Known(&user("ada", &["itil"]))),
         ("two", vec![ada(), ada()], 2, ScimResult::NotFound(Some(&NotFound::Ambiguous))),
-        ("more than are here", vec![ada()], 2, ScimResult::NotFound(Some(&NotFound::Ambiguous))),
         (
-            "none of many here",
+            "a count above the number of users",
+            vec![ada()],
+            2,
+            ScimResult::NotFound(Some(&NotFound::Ambiguous)),
+        ),
+        (
+            "none of several users",
             vec![],
             2,
             ScimResult::NotFound(Some(&NotFound::Hidden { counted: 2 })),
         ),
         (
-            "the one is not shown",
+            "a user that is counted and not returned",
             vec![],
             1,
             ScimResult::NotFound(Some(&NotFound::Hidden { counted: 1 })),
