@@ -1,5 +1,5 @@
-//! Builds of the plugin, or of the native module, compared with each other: that of this tree, and
-//! those that `OTHER_MODULES` names.
+//! Builds of the plugin or of the native module, compared with each other: this tree's, and those
+//! in `OTHER_MODULES`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ struct Build {
 }
 
 impl Build {
-    /// The first ones: the second has the module of the first, and shows the precision.
+    /// The first builds: the second is the same module as the first, and shows the precision.
     const OF_THIS_TREE: usize = 2;
 
     fn all() -> Vec<Self> {
@@ -83,7 +83,7 @@ impl Build {
         [this("this tree"), this("the same again")].into_iter().chain(others).collect()
     }
 
-    /// As Envoy's configuration has it; a plugin is in a VM of its own.
+    /// The filter in Envoy's configuration; each plugin has a VM of its own.
     fn filter(&self, provider: &IdentityProvider) -> Value {
         if is_native(&self.module) {
             return filters::native(provider, &self.module);
@@ -111,7 +111,7 @@ async fn start(builds: &[Build], provider: &IdentityProvider) -> Listeners {
 struct LoadResult {
     algorithm: Algorithm,
     load: Load,
-    /// Of each build.
+    /// One value for each build.
     samples: Vec<Samples>,
 }
 
@@ -128,7 +128,7 @@ impl LoadResult {
         }
     }
 
-    /// The CPU time of each build as a multiple of that of the first.
+    /// The CPU time of each build as a multiple of the first one's.
     fn ratios(&self) -> impl Iterator<Item = Spread> {
         let first = processor(&self.samples[0]);
         self.samples.iter().map(move |own| Spread::from_ratios(&processor(own), &first))

@@ -1,5 +1,5 @@
-//! Sends requests one after the other on a few connections, and reads as little of the responses as
-//! possible, because it shares the machine with Envoy.
+//! Sends requests one after the other on a few connections, and does little with the responses,
+//! because it shares the machine with Envoy.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::requests::Requests;
 
 const CONNECTIONS: usize = 4;
 
-/// Connections that stay open, so that no request pays for connecting.
+/// Connections that stay open, so that no request includes the time to connect.
 pub struct Client {
     connections: Vec<TcpStream>,
     _port: Port,
@@ -97,7 +97,7 @@ async fn response_to(stream: &mut TcpStream, request: &[u8]) -> String {
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
         let is_whole = match field("content-length: ") {
             Some(length) => body.len() == length.parse::<usize>().unwrap(),
-            // Where a list may be filtered, the plugin takes the length off.
+            // Where a list may be filtered, the plugin removes the length.
             None if field("transfer-encoding: chunked").is_some() => body.ends_with("0\r\n\r\n"),
             None => body.is_empty(),
         };

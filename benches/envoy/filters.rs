@@ -1,4 +1,4 @@
-//! Filters, as Envoy's configuration has them.
+//! Filters in Envoy's configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum LeastWasm {
     WithoutFilterState,
 }
 
-/// Modules of our own that the plugin is compared with.
+/// Our own modules that the plugin is compared with.
 pub struct Modules(TempDir);
 
 impl Modules {
@@ -45,17 +45,18 @@ impl Modules {
         modules
     }
 
-    /// Does nothing.
+    /// A filter that does nothing.
     pub fn empty(&self) -> Value {
         self.filter("empty", "empty")
     }
 
-    /// Does nothing, natively.
+    /// A native filter that does nothing.
     pub fn empty_native(&self) -> Value {
         self.native("empty")
     }
 
-    /// Makes the calls that every native filter needs for the module's work on a remembered token.
+    /// A filter that makes the calls that every native filter needs for the module's work on a
+    /// cached token.
     pub fn minimal_native(&self) -> Value {
         self.native("minimal")
     }
@@ -70,8 +71,8 @@ impl Modules {
         self.0.path().join(format!("lib{name}.so"))
     }
 
-    /// Makes the host calls that every filter needs for the plugin's work. Filters with different
-    /// names share nothing.
+    /// A filter that makes the host calls that every filter needs for the plugin's work. Filters
+    /// with different names share nothing.
     pub fn least(&self, name: &str, configuration: &[u8]) -> Value {
         let mut filter = self.filter("least", name);
         filter["typed_config"]["config"]["configuration"] = json!({
@@ -139,9 +140,9 @@ pub fn buffer() -> Value {
     })
 }
 
-/// `jwt_authn` with the same issuer, audience, skew and keys as the plugin has, and as many header
-/// fields, and with `more` for its provider. The keys stand in the configuration, which costs it
-/// less than to fetch them.
+/// `jwt_authn` with the plugin's issuer, audience, skew and keys, with as many header fields, and
+/// with `more` for its provider. The keys are in the configuration, which costs it less than a
+/// fetch.
 pub fn jwt_authn(provider: &IdentityProvider, more: &Value) -> Value {
     let keys: Vec<Value> = provider.keys().iter().map(|key| key.public_jwk()).collect();
     let headers: Vec<Value> = CLAIMS

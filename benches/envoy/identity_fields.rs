@@ -1,5 +1,5 @@
-// What the least filters add to each request. `native_filter.rs` is compiled alone, so it includes
-// this file.
+// The fields that the least filters add to each request. `native_filter.rs` is compiled alone, so
+// it includes this file.
 const FIELDS: [(&str, &str); 12] = [
     ("x-mcp-user", "ada@example.com"),
     ("x-mcp-user-field", "user_name"),

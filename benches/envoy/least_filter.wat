@@ -1,5 +1,5 @@
 ;; A proxy-wasm filter that makes only the host calls that the plugin's work requires, and no computation
-;; of its own: the least that any filter in a Wasm VM costs. Its configuration says whether it verifies a
+;; of its own: the least cost of any filter in a Wasm VM. Its configuration says whether it verifies a
 ;; signature and whether it refuses, for all requests alike.
 (module
   (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
@@ -21,7 +21,7 @@
   (memory (export "memory") 2)
 
   ;; 0 to 63: where the host writes its results. 0: fields, 8: time, 16: shared value, 32 and 36: counters,
-  ;; 40: configuration, 48: what the foreign function returned.
+  ;; 40: configuration, 48: the foreign function's result.
   ;; Names begin at multiples of 64, values 32 bytes later.
   (data (i32.const 64) "least_wasm_requests")
   (data (i32.const 128) "least_wasm_tokens")
@@ -46,7 +46,7 @@
   ;; The state of a provider's keys, as long as the plugin's, under a name as long.
   (data (i32.const 1344) "least-wasm-filter/1/00112233445566778899aabbccddeeff/state")
   (data (i32.const 1408) "{\"lease\":null,\"failure\":null,\"unknown_key_fetch\":null,\"discovered\":{\"key_set_url\":\"http://127.0.0.1:30000/jwks\",\"at\":1800000000000,\"is_doubtful\":false},\"published\":{\"version\":1,\"at\":1800000000000,\"stated_lifetime\":null,\"jitter\":1234567890123456789}}")
-  ;; Refusals in the plugin's words: the header fields (their number, the lengths of names and values, and
+  ;; The plugin's refusals: the header fields (their number, the lengths of names and values, and
   ;; all of these with a zero behind each), and the body.
   (data (i32.const 1728)
     (i32 3  12 16  13 8  16 184)
@@ -65,7 +65,7 @@
   (global $next (mut i32) (i32.const 4096))
 
   ;; The configuration: a byte for whether filter state is set, a byte for whether requests are refused, and
-  ;; what verify_signature is called with for each, if it is. A request that is refused without has no token.
+  ;; the arguments of verify_signature, if any. A request that is refused without them has no token.
   (global $sets_filter_state (mut i32) (i32.const 0))
   (global $refuses (mut i32) (i32.const 0))
   (global $has_token (mut i32) (i32.const 0))
@@ -76,11 +76,11 @@
   (func $must_be_ok (param $status i32)
     (if (local.get $status) (then unreachable)))
 
-  ;; Asks for the signature, which the host must find good, or else bad.
+  ;; Verifies the signature, which the host must find valid, or else invalid.
   (func $verify (param $is_good i32)
     (call $must_be_ok (call $foreign (i32.const 1280) (i32.const 16)
       (global.get $arguments) (global.get $arguments_size) (i32.const 48) (i32.const 52)))
-    ;; The message VerifySignatureResult: field 1 is true; or it is left out, and field 2 is an error.
+    ;; The message VerifySignatureResult: field 1 is true; or it is absent, and field 2 is an error.
     (if (i32.eqz (select
         (i32.eq (i32.load16_u (i32.load (i32.const 48))) (i32.const 0x0108))
         (i32.eq (i32.load8_u (i32.load (i32.const 48))) (i32.const 0x12))
@@ -115,20 +115,20 @@
     (if (global.get $arguments_size)
       (then
         (call $verify (i32.const 1))
-        ;; So key and signature are valid. Another last byte changes the message, which comes last, so
-        ;; the signature no longer matches.
+        ;; Key and signature are valid. The message comes last: another last byte makes it differ from
+        ;; the signed one.
         (if (global.get $refuses)
           (then
             (i32.store8
               (i32.add (i32.load (i32.const 40)) (i32.sub (local.get $size) (i32.const 1)))
               (i32.const 0x21))))))
-    ;; The configuration stays.
+    ;; The configuration is kept.
     (global.set $heap (global.get $next))
     i32.const 1)
 
   (func (export "proxy_on_context_create") (param i32 i32))
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-    ;; What the host wrote for the last request is not needed any more.
+    ;; The host's results for the last request are no longer needed.
     (global.set $next (global.get $heap))
     (call $must_be_ok (call $time (i32.const 8)))
     (call $must_be_ok (call $fields (i32.const 0) (i32.const 0) (i32.const 4)))

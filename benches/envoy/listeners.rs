@@ -1,4 +1,4 @@
-//! One Envoy with one worker, whose listeners differ in their filters alone.
+//! One Envoy with one worker, whose listeners differ only in their filters.
 
 use serde_json::{Value, json};
 use testbed::{Bootstrap, Envoy, EnvoyBuilder, Port};
@@ -8,7 +8,7 @@ use crate::client::Client;
 /// The running Envoy.
 pub struct Listeners {
     pub envoy: Envoy,
-    /// Of each listener.
+    /// One client for each listener.
     pub clients: Vec<Client>,
 }
 

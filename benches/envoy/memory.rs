@@ -1,4 +1,4 @@
-//! The memory of each further worker.
+//! The memory of each additional worker.
 
 use std::fmt;
 use std::fs;
@@ -43,7 +43,7 @@ pub async fn run(options: &Options) {
             let envoy = start(filter.filters(&provider, &modules), workers, &provider).await;
             let connections = connect_to_each(&envoy, workers, &requests[0]).await;
             let connections = send_all(connections, &requests).await;
-            // Each worker has sent one more, to connect.
+            // Each worker has sent one more request, to connect.
             let sent = if filter.caches_tokens() { workers * (TOKENS + 1) } else { 0 };
             let [hits, misses] = cache_counts(&envoy, sent).await;
             let connections = send_all(connections, &requests).await;
@@ -105,7 +105,7 @@ async fn start(filters: Vec<Value>, workers: usize, provider: &IdentityProvider)
             let router = bootstrap.http_filters().pop();
             *bootstrap.http_filters() = filters.into_iter().chain(router).collect();
             bootstrap.set_cluster("identity_provider", provider.address());
-            // Gives each worker as many connections as any other.
+            // Gives each worker the same number of connections.
             bootstrap.tree()["static_resources"]["listeners"][0]["connection_balance_config"] =
                 json!({"exact_balance": {}});
         })
@@ -141,14 +141,14 @@ async fn send_all(connections: Vec<TcpStream>, requests: &Arc<Vec<Vec<u8>>>) -> 
     tasks.join_all().await
 }
 
-/// The cache hits and misses of all workers together, once they are for so many requests: the native
-/// module reports those of many requests later.
+/// The cache hits and misses of all workers together, once they cover this many requests: the
+/// native module reports those of many requests with a delay.
 async fn cache_counts(envoy: &Envoy, requests: usize) -> [u64; 2] {
     let started = Instant::now();
     loop {
         let stats = envoy.stats().await;
         let counts = ["hit", "miss"].map(|result| {
-            // Behind `wasmcustom.` or `dynamicmodulescustom.`.
+            // After the prefix `wasmcustom.` or `dynamicmodulescustom.`.
             let name = format!(".mcp_auth_token_cache.result.{result}");
             stats.iter().find(|(stat, _)| stat.ends_with(&name)).map_or(0, |(_, count)| *count)
         });
@@ -160,16 +160,17 @@ async fn cache_counts(envoy: &Envoy, requests: usize) -> [u64; 2] {
     }
 }
 
-/// Of the whole process, in MiB.
+/// The memory of the whole process, in MiB.
 #[derive(Clone, Copy)]
 struct Memory {
     /// What belongs to this process alone: heaps, stacks, and what V8 compiles.
     anonymous: f64,
-    /// With files, above all Envoy's own program: a page's part for each process that has it.
+    /// With files, mainly Envoy's own program: each page divided by the number of processes that
+    /// map it.
     proportional: f64,
-    /// The same: each page as a whole.
+    /// The same with each page counted in full.
     resident: f64,
-    /// Between the least and the greatest of the readings of `anonymous`.
+    /// The difference between the least and the greatest reading of `anonymous`.
     drift: f64,
 }
 
@@ -244,7 +245,7 @@ impl Report {
         }
     }
 
-    /// By the first worker, by a second one, and by each of three more than the first.
+    /// Added by the first worker, by a second one, and by each of three after the first.
     fn added(&self, filter: Filter, base: Option<Filter>) -> [Spread; 3] {
         let beyond_base = |of: &dyn Fn(Filter) -> Vec<f64>| match base {
             None => Spread::new(of(filter)),
@@ -262,7 +263,7 @@ impl Report {
         self.samples[index].iter().map(|value| value.anonymous).collect()
     }
 
-    /// By each of them.
+    /// Added by each additional worker.
     fn by_further_workers(&self, filter: Filter, workers: usize) -> Vec<f64> {
         let (many, one) = (self.anonymous(filter, workers), self.anonymous(filter, 1));
         let further = (workers - 1) as f64;

@@ -1,6 +1,6 @@
-//! A dynamic module of Envoy whose filter does nothing: what a native filter costs by itself. With
-//! `--cfg minimal` it makes only the calls that every native filter needs for the module's work on a
-//! remembered token, with constants. The benchmark compiles both.
+//! A dynamic module of Envoy whose filter does nothing: the cost of a native filter by itself. With
+//! `--cfg minimal` it makes only the calls that every native filter needs for the module's work on
+//! a cached token, with constants. The benchmark compiles both.
 
 use std::ffi::{c_char, c_void};
 
@@ -9,7 +9,7 @@ type Pointer = *const c_void;
 #[repr(C)]
 pub struct Buffer(*const u8, usize);
 
-/// Envoy takes no null.
+/// Envoy does not accept null.
 fn own() -> Pointer {
     std::ptr::NonNull::dangling().as_ptr()
 }
@@ -128,8 +128,8 @@ mod minimal {
         _: Pointer,
         _: bool,
     ) -> u32 {
-        // SAFETY: the stream is there during the callback, the fields have room, and Envoy copies what
-        // it is given.
+        // SAFETY: the stream exists during the callback, the fields have room, and Envoy copies its
+        // input.
         unsafe {
             let count = envoy_dynamic_module_callback_http_get_headers_size(stream, REQUEST);
             assert!(count <= MAX_FIELDS);

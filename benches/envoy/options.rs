@@ -17,7 +17,7 @@ pub enum Part {
     Load,
     /// Many keys, providers and access rules.
     Scale,
-    /// Further workers.
+    /// More workers.
     Memory,
     /// The time to start, and the size of the module.
     Start,
@@ -57,7 +57,7 @@ impl Options {
             match (part, argument.parse()) {
                 (Some(part), _) => options.parts.push(part),
                 (None, Ok(rounds)) if rounds > 0 => options.rounds = Some(rounds),
-                // Cargo passes it.
+                // Cargo passes this option.
                 _ if argument == "--bench" => {}
                 _ if argument == "--without-filter-state" => {
                     options.least_wasm = LeastWasm::WithoutFilterState;

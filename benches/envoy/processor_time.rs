@@ -1,11 +1,10 @@
-//! How long a process has run on processors, in nanoseconds: the ticks of `/proc/PID/stat` are too
-//! coarse.
+//! The processor time of a process in nanoseconds: the ticks of `/proc/PID/stat` are too coarse.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-/// What each thread has used so far.
+/// The time of each thread so far.
 pub struct ProcessorTime(BTreeMap<String, u64>);
 
 impl ProcessorTime {

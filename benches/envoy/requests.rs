@@ -26,7 +26,7 @@ pub fn get(path: &str, token: Option<&str>) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\n{fields}mcp-protocol-version: 2025-11-25\r\n\r\n").into_bytes()
 }
 
-/// A call of this tool by a client of MCP 2026-07-28.
+/// A call to this tool by a client of MCP 2026-07-28.
 pub fn post(path: &str, token: &str, tool: &str) -> Vec<u8> {
     let body = json!({
         "jsonrpc": "2.0",
@@ -44,7 +44,7 @@ pub fn post(path: &str, token: &str, tool: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The fields of all requests of an MCP client.
+/// The header fields of every request of an MCP client.
 fn fields(token: Option<&str>) -> String {
     let authorization =
         token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -73,7 +73,8 @@ fn claims(provider: &IdentityProvider) -> Value {
     claims
 }
 
-/// The claims that `jwt_authn` copies into header fields: twelve, as the plugin with roles and
+/// The claims that `jwt_authn` copies into header fields: twelve, as many as the plugin with roles
+/// and groups.
 /// groups.
 pub const CLAIMS: [(&str, &str); 12] = [
     ("email", "ada@example.com"),

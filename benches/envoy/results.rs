@@ -1,11 +1,11 @@
-//! Where the samples of a part are kept.
+//! The file with the samples of a part.
 
 use std::fs;
 
 use serde_json::Value;
 use testbed::repository_root;
 
-/// Replaces those of an earlier run.
+/// Replaces the samples of an earlier run.
 pub fn save(part: &str, samples: &Value) {
     let folder = repository_root().join("target/bench");
     fs::create_dir_all(&folder).unwrap();

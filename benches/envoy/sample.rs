@@ -1,4 +1,4 @@
-//! What one load costs at one listener.
+//! The cost of one load at one listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::requests::Requests;
 /// One round of one load at one listener.
 #[derive(Clone, Copy)]
 pub struct Sample {
-    /// Processor time of Envoy for a request, in microseconds.
+    /// Envoy's processor time for a request, in microseconds.
     pub processor: f64,
     pub per_second: f64,
-    /// In microseconds.
+    /// The median response time, in microseconds.
     pub median: f64,
-    /// The 99th percentile, in microseconds.
+    /// The 99th percentile of response times, in microseconds.
     pub slow: f64,
 }
 
 impl Sample {
-    /// Sends all of these; each must get this status.
+    /// Sends all requests; each must get this status.
     pub async fn take(
         envoy: &Envoy,
         client: &mut Client,
@@ -46,7 +46,7 @@ impl Sample {
     }
 }
 
-/// The samples of one load at one listener, by rounds.
+/// The samples of one load at one listener, by round.
 pub type Samples = Vec<Sample>;
 
 /// One value of each round.

@@ -55,7 +55,7 @@ struct Case {
     providers: usize,
     rules: usize,
     kind: Rules,
-    /// How many servers `resources` has; 0: there is one, as `resource`.
+    /// The number of servers in `resources`; 0 means one server in `resource`.
     servers: usize,
     is_native: bool,
 }
@@ -65,9 +65,9 @@ struct Case {
 enum Rules {
     /// The path.
     Paths,
-    /// The tool, as the header fields name it.
+    /// The tool, by the header fields.
     NamesInFields,
-    /// The tool, as the body names it.
+    /// The tool, by the body.
     NamesInBody,
 }
 
@@ -90,7 +90,7 @@ impl Case {
         Self { is_native: true, ..self }
     }
 
-    /// What is the same for this case and its baseline.
+    /// The properties that this case shares with its baseline.
     fn group(&self) -> &'static str {
         match (self.servers, self.is_native) {
             (0, _) => self.kind.name(),
@@ -145,7 +145,7 @@ impl Rules {
     /// The tool that the last rule matches.
     const TOOL: &str = "list_incidents";
 
-    /// All but the last match something else.
+    /// Rules of which all but the last match something else.
     fn access(self, count: usize) -> Value {
         let rules: Vec<Value> = (1..=count)
             .map(|number| {
@@ -235,8 +235,8 @@ impl AllRequests {
     }
 }
 
-/// By the numbers of their keys, the last of which mints. All but that are the same key under other
-/// names: it is by its name that a key is looked for.
+/// Providers by their number of keys, the last of which signs. All others are one key under other
+/// names, since keys are found by name.
 async fn identity_providers() -> BTreeMap<usize, IdentityProvider> {
     let other = SigningKey::generate(Algorithm::Rs256, "other");
     let last = SigningKey::generate(Algorithm::Rs256, "last");
@@ -281,7 +281,8 @@ async fn start(providers: &BTreeMap<usize, IdentityProvider>) -> Listeners {
     .await
 }
 
-/// The last one's tokens are sent. All fetch the same key set, each by its own address.
+/// The tokens that are sent are the last provider's. All fetch the same key set, each from its own
+/// URL.
 fn provider_list(index: usize, case: &Case, provider: &IdentityProvider) -> Value {
     let one = |number| {
         let issuer = if number == case.providers {
@@ -301,7 +302,7 @@ fn provider_list(index: usize, case: &Case, provider: &IdentityProvider) -> Valu
     (1..=case.providers).map(one).collect()
 }
 
-/// So many servers on one host, each with an audience of its own. Requests are for the last one.
+/// This many servers on one host, each with its own audience. Requests are for the last one.
 fn set_servers(configuration: &mut Value, count: usize) {
     let one = |number| {
         let (path, audience) = if number == count {
@@ -310,7 +311,7 @@ fn set_servers(configuration: &mut Value, count: usize) {
             (format!("/other-{number}{PATH}"), format!("for-{number}"))
         };
         json!({
-            // The same length for all, because it becomes a header field.
+            // All have the same length, because the value becomes a header field.
             "id": format!("server-{number:03}"),
             "url": format!("https://mcp.example.com{path}"),
             "audiences": [audience],
@@ -321,7 +322,7 @@ fn set_servers(configuration: &mut Value, count: usize) {
     members.insert("resources".to_owned(), (1..=count).map(one).collect());
 }
 
-/// The same length for all, because it becomes a header field.
+/// All have the same length, because the name becomes a header field.
 fn provider_name(case: usize, number: usize) -> String {
     format!("provider-{case:02}-{number:03}")
 }
@@ -335,7 +336,7 @@ async fn check_keys(envoy: &Envoy) {
     let stats = envoy.stats().await;
     for (index, case) in CASES.iter().enumerate() {
         for number in 1..=case.providers {
-            // Behind `wasmcustom.` or `dynamicmodulescustom.`.
+            // After the prefix `wasmcustom.` or `dynamicmodulescustom.`.
             let name = format!(".mcp_auth_keys.provider.{}", provider_name(index, number));
             let found = stats.iter().find(|(stat, _)| stat.ends_with(&name));
             assert_eq!(found.map(|(_, keys)| *keys), Some(case.keys as u64), "{name}");

@@ -1,4 +1,4 @@
-//! How long Envoy takes to start, and how large the modules are.
+//! The time that Envoy takes to start, and the size of the modules.
 
 use std::fmt;
 use std::fs;
@@ -130,7 +130,7 @@ fn processor_millis(envoy: &Envoy) -> f64 {
     (ticks(11) + ticks(12)) * MILLIS_PER_TICK
 }
 
-/// In bytes.
+/// Sizes in bytes.
 struct ModuleSize {
     raw: usize,
     compressed: usize,

@@ -23,13 +23,13 @@ impl Spread {
         }
     }
 
-    /// Of the ratio of both values of a round. Within a round, the machine disturbs both about
-    /// equally.
+    /// The ratio of both values in each round. Within a round, other load on the machine affects
+    /// both about equally.
     pub fn from_ratios(values: &[f64], others: &[f64]) -> Self {
         Self::from_pairs(values, others, |value, other| value / other)
     }
 
-    /// Of the difference of both values of a round.
+    /// The difference of both values in each round.
     pub fn from_differences(values: &[f64], others: &[f64]) -> Self {
         Self::from_pairs(values, others, |value, other| value - other)
     }
@@ -48,7 +48,7 @@ impl Spread {
     }
 }
 
-/// The median with the quartiles behind it.
+/// The median, with the quartiles after it.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);

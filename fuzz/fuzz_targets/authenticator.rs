@@ -7,7 +7,7 @@ thread_local! {
     static HARNESS: Harness = Harness::new(false).unwrap();
 }
 
-// The private keys of the configuration do not exist, so no token is valid.
+// The configuration's private keys do not exist, so no token is valid.
 fuzz_target!(|text: &[u8]| {
     let outcome = HARNESS.with(|harness| harness.judge(&Request::new(text)));
     assert!(!matches!(outcome, Outcome::As(_)), "{outcome:?}");

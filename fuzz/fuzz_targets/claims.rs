@@ -7,7 +7,7 @@ thread_local! {
     static HARNESS: Harness = Harness::new(true).unwrap();
 }
 
-// As if their signature were valid: the derived values are safe in header fields.
+// Treated as if their signature were valid: the derived values must be safe in header fields.
 fuzz_target!(|claims: &[u8]| {
     let outcome = HARNESS.with(|harness| harness.judge(&Request::with_claims(claims)));
     if let Outcome::As(fields) = outcome {

@@ -1,5 +1,5 @@
-//! The native module's callbacks, called by the scripted Envoy of its tests. A panic in one of them
-//! ends the target, though the module would survive it.
+//! The native module's hooks, called by the scripted Envoy of its tests. A panic in one of them
+//! ends the target, although the module would survive it.
 #![no_main]
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
@@ -16,7 +16,7 @@ thread_local! {
     static KEY: provider::Provider = provider::Provider::new();
 }
 
-// Each run has an issuer of its own, so that no run sees the keys of another.
+// Each run has its own issuer, so that no run sees the keys of another.
 fuzz_target!(|bytes: &[u8]| {
     let world = KEY.with(|provider| provider.with_new_issuer().world());
     let _ = sequences::run(&world, bytes);

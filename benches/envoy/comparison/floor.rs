@@ -1,4 +1,4 @@
-//! The minimal filters are valid baselines only if they really do what they claim.
+//! The minimal filters are valid baselines only if they do what they claim.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -18,9 +18,9 @@ include!("../identity_fields.rs");
 
 /// The filter's fixed actions for each request of such a load; it computes nothing.
 ///
-/// A byte for whether it sets filter state, a byte for whether it refuses, and if tokens of this
-/// load cannot be remembered, what it asks the host's `verify_signature`: one token for all of
-/// them.
+/// A byte for whether it sets filter state, a byte for whether it refuses, and, if tokens of this
+/// load cannot be cached, the arguments for the host's `verify_signature`: one token for all
+/// requests.
 pub fn configuration(load: Load, provider: &IdentityProvider, kind: LeastWasm) -> Vec<u8> {
     let sets_filter_state = kind == LeastWasm::WithFilterState;
     let refuses = load.expected_status() == 401;
@@ -28,8 +28,8 @@ pub fn configuration(load: Load, provider: &IdentityProvider, kind: LeastWasm) -
     [vec![sets_filter_state.into(), refuses.into()], question].concat()
 }
 
-/// What the plugin asks for a new token. The signature is good: of a forged one, the filter spoils
-/// the text once the host has found it so.
+/// The plugin's call for a new token. The signature is valid: for a forged one, the filter changes
+/// the message after the host has verified it.
 fn question(provider: &IdentityProvider) -> Vec<u8> {
     let token = token(provider);
     let (text, signature) = token.rsplit_once('.').unwrap();
@@ -44,7 +44,7 @@ fn question(provider: &IdentityProvider) -> Vec<u8> {
     testbed::verify_signature_arguments("sha256", key, signature, text.into())
 }
 
-/// Lets the server and clients see filter state too.
+/// Makes filter state visible to the server and to clients.
 pub fn show_filter_state(bootstrap: &mut Bootstrap) {
     let host = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0];
     let shown = ["user", "provider", "reason"].map(|name| {
@@ -61,7 +61,7 @@ pub fn show_filter_state(bootstrap: &mut Bootstrap) {
     }
 }
 
-/// Sends one request of each load through it.
+/// Sends one request of each load through the filter.
 ///
 /// # Panics
 ///
@@ -100,7 +100,7 @@ pub async fn check(
     server.clear();
 }
 
-/// Of all requests, and of those with a token.
+/// The counters of all requests, and of those with a token.
 async fn counters(listeners: &Listeners) -> [u64; 2] {
     let count = async |name| {
         let name = format!("wasmcustom.least_wasm_{name}");

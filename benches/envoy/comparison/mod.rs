@@ -1,5 +1,5 @@
-//! The plugin and the native module beside Envoy's own `jwt_authn`: the same requests to each
-//! listener in turn, so that a noisy machine disturbs all alike.
+//! The plugin and the native module next to Envoy's own `jwt_authn`: the same requests to each
+//! listener in turn, so that other load on the machine affects all alike.
 
 mod floor;
 mod loads;
@@ -57,14 +57,14 @@ pub async fn run(options: &Options) {
     report.save(options.least_wasm);
 }
 
-/// A listener of Envoy's.
+/// A listener of Envoy.
 struct Listener {
     filter: Filter,
-    /// Those that say anything of its filter.
+    /// The loads that are informative for its filter.
     loads: &'static [Load],
 }
 
-/// The least Wasm filter does the same whatever comes, so there is one for each thing to do.
+/// The least Wasm filter does the same for every request, so there is one for each kind of work.
 const LISTENERS: [Listener; 12] = [
     Listener { filter: Filter::Bare, loads: &[Load::Hot] },
     Listener { filter: Filter::EmptyWasm, loads: &[Load::Hot] },
@@ -104,7 +104,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Which listener has it for this load.
+    /// The index of the listener that has the filter for this load.
     fn place(self, load: Load) -> usize {
         let mut listeners = LISTENERS.iter();
         listeners
@@ -112,12 +112,12 @@ impl Filter {
             .unwrap()
     }
 
-    /// Whether it forwards requests that it should refuse.
+    /// Whether the filter forwards requests that it should refuse.
     fn lets_all_pass(self) -> bool {
         matches!(self, Self::Bare | Self::EmptyWasm | Self::EmptyNative | Self::MinimalNative)
     }
 
-    /// As Envoy's configuration has it, to stand under these loads.
+    /// The filter in Envoy's configuration, for these loads.
     fn configured(
         self,
         loads: &[Load],

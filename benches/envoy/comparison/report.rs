@@ -1,4 +1,4 @@
-//! Medians of the samples, and medians of the ratios of those of the same round.
+//! Medians of the samples, and medians of the ratios within a round.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Report(BTreeMap<(&'static str, Load, Filter), Samples>);
 /// The more common one first.
 const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
 
-/// What is put in relation: the value of one filter, divided by that of another.
+/// Two filters to compare: the value of one divided by the other's.
 struct Question {
     dividend: Filter,
     divisor: Filter,
@@ -26,7 +26,7 @@ struct Question {
     value: fn(&Sample) -> f64,
 }
 
-/// The questions, by their processor time or the time between two responses.
+/// The comparisons, by processor time or by the time between two responses.
 const QUESTIONS: [Question; 13] = [
     Question::processor(
         "plugin, against jwt_authn + cache: CPU",
@@ -157,7 +157,7 @@ impl Report {
         }
     }
 
-    /// The questions that the samples answer.
+    /// The comparisons for which there are samples.
     fn answered(&self) -> impl Iterator<Item = (&'static str, Load, &'static Question)> {
         let cases = ALGORITHMS.into_iter().flat_map(|algorithm| {
             Load::ALL.into_iter().flat_map(move |load| {
