@@ -1,5 +1,5 @@
-//! Each way around a filter of lists that another gateway had to close, or that follows from the
-//! protocol: what is hidden never reaches the client. The names say which; `toolhive` is
+//! Every way around a filter of lists that another gateway had to close, or that follows from the
+//! protocol: hidden items never reach the client. The names refer to the source; `toolhive` is
 //! github.com/stacklok/toolhive.
 
 use serde_json::{Value, json};
@@ -10,13 +10,13 @@ use crate::lists::{LIST, SHOWN, Setup, rules};
 const JSON: &str = "content-type: application/json\r\n";
 const EVENTS: &str = "content-type: text/event-stream\r\n";
 
-/// What the client must get.
+/// The response that the client must get.
 enum Expected {
     /// This body, with the status of the server.
     Body(String),
-    /// 502, and nothing of the list.
+    /// 502, without any part of the list.
     Refused,
-    /// An event stream whose only message is an error, and nothing of the list.
+    /// An event stream whose only message is an error, without any part of the list.
     ErrorEvent,
 }
 
@@ -44,7 +44,7 @@ fn with_status(status: &'static str, case: Case) -> Case {
     Case { status, ..case }
 }
 
-/// The list as it is hidden and as it is shown, in a frame.
+/// The hidden and the shown form of the list, in a frame.
 fn framed(frame: impl Fn(&str) -> String) -> (String, Expected) {
     (frame(LIST), Body(frame(SHOWN)))
 }
@@ -60,11 +60,11 @@ fn media_types_and_statuses() -> Vec<Case> {
         case(name, format!("content-type: {media}\r\n"), body, expected)
     };
     vec![
-        typed("toolhive#6092: a media type in other letters", "Application/JSON"),
+        typed("toolhive#6092: a media type in another case", "Application/JSON"),
         typed("toolhive#6092: a space before the parameters", "application/json ; charset=utf-8"),
         typed("toolhive#6092: an unknown media type", "application/octet-stream"),
         typed("toolhive#6092: HTML as the media type", "text/html"),
-        events("toolhive#6092: events in other letters", "Text/Event-Stream"),
+        events("toolhive#6092: events in another case", "Text/Event-Stream"),
         events("toolhive#6092: events with a space", "text/event-stream ;charset=utf-8"),
         with_status("201 Created", typed("toolhive#6092: status 201", "application/json")),
         with_status("206 Partial Content", typed("toolhive#6092: status 206", "application/json")),
@@ -81,9 +81,14 @@ fn encodings() -> Vec<Case> {
     vec![
         case("toolhive#6304: a byte order mark", JSON, marked.0, marked.1),
         case("toolhive#6304: a byte order mark of a stream", EVENTS, in_stream.0, in_stream.1),
-        case("toolhive#4092: the length of what was there", wrong_length, LIST, Body(SHOWN.into())),
         case(
-            "compressed although not asked to",
+            "toolhive#4092: the length of the original body",
+            wrong_length,
+            LIST,
+            Body(SHOWN.into()),
+        ),
+        case(
+            "compressed without being asked",
             format!("{JSON}content-encoding: gzip\r\n"),
             LIST,
             Refused,
@@ -105,7 +110,7 @@ fn streams() -> Vec<Case> {
     no_utf_8.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xff);
     vec![
         frame("toolhive#6088: CRLF", &|list| format!("data: {list}\r\n\r\n")),
-        // A rewritten line ends in CRLF, so that the empty line after it stays one.
+        // A rewritten line ends in CRLF, so that the empty line after it stays one line.
         case(
             "toolhive#6088: lone CR",
             EVENTS,
@@ -139,9 +144,9 @@ fn streams() -> Vec<Case> {
             format!("data: {broken}\n\n"),
             ErrorEvent,
         ),
-        case("toolhive#5304: a line that is no JSON", EVENTS, "data: closed {\n\n", ErrorEvent),
-        case("toolhive#5304: a body that is no JSON", JSON, "closed: {", Refused),
-        case("toolhive#5304: bytes that are no UTF-8", JSON, no_utf_8, Refused),
+        case("toolhive#5304: a line that is not JSON", EVENTS, "data: closed {\n\n", ErrorEvent),
+        case("toolhive#5304: a body that is not JSON", JSON, "closed: {", Refused),
+        case("toolhive#5304: bytes that are not UTF-8", JSON, no_utf_8, Refused),
     ]
 }
 
@@ -167,7 +172,7 @@ fn messages() -> Vec<Case> {
         case("a result that repeats", JSON, twice, Refused),
         case("a list that repeats", JSON, two_lists, Refused),
         case("a name that repeats", JSON, two_names, Refused),
-        case("a list in other letters", JSON, LIST.replace("tools", "TOOLS"), Refused),
+        case("a list in another case", JSON, LIST.replace("tools", "TOOLS"), Refused),
         case("a list in an object", JSON, LIST.replace('[', "{\"a\":").replace(']', "}"), Refused),
         case(
             "an escape in the name of the list",
@@ -184,7 +189,7 @@ fn messages() -> Vec<Case> {
     ]
 }
 
-/// What is wrong with what the client got.
+/// What is wrong with the client's response.
 fn faults(case: &Case, response: &Response) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |is_right: bool, what: &str| {
@@ -193,14 +198,14 @@ fn faults(case: &Case, response: &Response) -> Vec<String> {
         }
     };
     let lowered = response.text.to_ascii_lowercase();
-    expect(!lowered.contains("closed") && !lowered.contains("write"), "shows what is hidden");
+    expect(!lowered.contains("closed") && !lowered.contains("write"), "shows a hidden item");
     let length = response.header("content-length");
     let is_length_right = length.is_empty() || length == response.text.len().to_string();
     expect(is_length_right, "has another length");
     let status = case.status.split(' ').next().unwrap_or_default();
     match &case.expected {
         Body(body) => {
-            // A toolhive#6335: the status is the server's, whatever became of the body.
+            // As in toolhive#6335: the status is the server's, even if the body was changed.
             expect(response.status.to_string() == status, "has another status");
             expect(unescaped(&response.text) == unescaped(body), "has another body");
         }
@@ -213,7 +218,7 @@ fn faults(case: &Case, response: &Response) -> Vec<String> {
             let error = response.text.trim_end().strip_prefix("data: ").unwrap_or_default();
             let error: Value = serde_json::from_str(error).unwrap_or_default();
             let reason = &error["error"]["data"]["reason"];
-            expect(*reason == json!("mcp_list_invalid"), "is no error");
+            expect(*reason == json!("mcp_list_invalid"), "is not an error");
         }
     }
     faults
@@ -225,7 +230,7 @@ fn unescaped(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_known_way_around_the_filter_shows_what_is_hidden() {
+async fn no_known_way_around_the_filter_shows_a_hidden_item() {
     let setup = Setup::start(rules()).await;
     let mut found = Vec::new();
     let groups = [media_types_and_statuses(), encodings(), streams(), messages()];
@@ -239,9 +244,10 @@ async fn no_known_way_around_the_filter_shows_what_is_hidden() {
     assert!(found.is_empty(), "{} of {} faults:\n{}", found.len(), cases.len(), found.join("\n"));
 }
 
-/// A list that answers nothing: resumed streams, and the older transport's only one.
+/// A list that is no response to a request: in resumed streams, and in the only stream of the older
+/// transport.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_stream_that_a_get_opens_shows_what_is_hidden() {
+async fn no_stream_opened_by_a_get_shows_a_hidden_item() {
     let setup = Setup::start(rules()).await;
     let get = async |fields: &[(&str, &str)]| {
         let token = setup.stack.token();
@@ -256,20 +262,20 @@ async fn no_stream_that_a_get_opens_shows_what_is_hidden() {
     for fields in [&[][..], &[("last-event-id", "0")], &[("accept", "text/event-stream")]] {
         assert_eq!(get(fields).await.text, shown, "{fields:?}");
     }
-    // HTTP+SSE of 2024-11-05: the endpoint first, then all responses to POSTs.
+    // HTTP+SSE of 2024-11-05: first the endpoint, then all responses to POSTs.
     let endpoint = "event: endpoint\ndata: /messages?sessionId=1\n\n";
     setup.respond_events(&format!("{endpoint}event: message\n{hidden}"));
     assert_eq!(get(&[]).await.text, format!("{endpoint}event: message\n{shown}"));
-    // Compressed, nobody can tell.
+    // A compressed body cannot be read.
     setup.respond(&format!("{EVENTS}content-encoding: gzip\r\n"), hidden.as_bytes());
     assert_eq!(get(&[]).await.status, 502);
     setup.respond_json(LIST);
     assert_eq!(get(&[]).await.text, SHOWN);
 }
 
-/// Order, cursor and the other members stay, and what is left may be nothing.
+/// Order, cursor and the other members are kept, and the list may become empty.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_of_a_list_is_a_list() {
+async fn a_filtered_list_is_still_a_list() {
     let setup = Setup::start(rules()).await;
     let list = |items: &str, rest: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{items}]{rest}}}}}"#)
@@ -281,17 +287,17 @@ async fn what_is_left_of_a_list_is_a_list() {
             list(r#"{"name":"open2"},{"name":"open1"}"#, ""),
         ),
         (
-            "a page of nothing, and more to come",
+            "an empty page with a cursor",
             list(r#"{"name":"closed"}"#, r#","nextCursor":"c""#),
             list("", r#","nextCursor":"c""#),
         ),
         (
-            "who may keep it",
+            "the cache settings",
             list(r#"{"name":"open1"}"#, r#","cacheScope":"public","ttlMs":5"#),
             list(r#"{"name":"open1"}"#, r#","cacheScope":"private","ttlMs":5"#),
         ),
         (
-            "numbers to the digit, and what is not known",
+            "exact numbers, and unknown members",
             list(
                 r#"{"name":"open1","x":1.50},{"name":"closed"}"#,
                 r#","n":12345678901234567890.10"#,

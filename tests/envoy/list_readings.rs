@@ -1,5 +1,5 @@
-//! What servers and clients take for a list or its stream although it is not quite one; and what the
-//! filter of lists must leave alone.
+//! Bodies that servers and clients read as a list or a stream although they are not quite valid;
+//! and bodies that the filter of lists must not change.
 
 use serde_json::{Value, json};
 use testbed::Response;
@@ -18,7 +18,7 @@ impl Setup {
         self.stack.send(request).await
     }
 
-    /// What arrives first while the server has not ended its response.
+    /// The first bytes that arrive while the server has not ended its response.
     async fn first_chunk(&self, message: Option<&Value>) -> String {
         let client = self.stack.client();
         let request = match message {
@@ -37,7 +37,7 @@ fn message(method: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_that_only_some_server_takes_for_a_list_shows_no_more() {
+async fn a_method_that_only_some_servers_read_as_a_list_shows_no_hidden_item() {
     let setup = Setup::start(rules()).await;
     setup.respond_json(LIST);
     for method in [
@@ -81,7 +81,7 @@ async fn a_stream_is_filtered_under_any_media_type() {
         setup.respond(media, event(LIST).as_bytes());
         assert_eq!(setup.ask("tools/list").await.text, event(SHOWN), "{media}");
     }
-    // A stream to some clients alone.
+    // Only some clients read this as a stream.
     setup.respond("content-type: application/json; x=text/event-stream\r\n", LIST.as_bytes());
     assert_eq!(setup.ask("tools/list").await.status, 502);
 }
@@ -121,7 +121,7 @@ async fn a_byte_order_mark_hides_no_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_is_no_list_to_a_request_for_one() {
+async fn a_body_that_is_not_a_message_is_refused_as_a_list() {
     let setup = Setup::start(rules()).await;
     for body in [
         r#"{"tools":[{"name":"closed"}]}"#,
@@ -140,7 +140,7 @@ async fn what_is_no_message_is_no_list_to_a_request_for_one() {
     assert!(!setup.call("open1").await.text.contains("closed"));
 }
 
-/// The order of members in responses of the official TypeScript SDK: `id` is the last one.
+/// The order of members in responses of the official TypeScript SDK: `id` comes last.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_result_of_a_call_passes_wherever_its_id_is() {
     for inspect in ["body", "headers"] {
@@ -173,7 +173,7 @@ async fn a_long_result_of_a_call_passes_wherever_its_id_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_beside_the_server_pass_whatever_they_begin_with() {
+async fn files_on_the_same_host_pass_whatever_they_begin_with() {
     let setup = Setup::start(rules()).await;
     let rest = "x".repeat(LONG);
     for (media, begun) in [
@@ -194,7 +194,7 @@ async fn files_beside_the_server_pass_whatever_they_begin_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_hides_behind_a_long_result_is_cut_off() {
+async fn a_list_after_a_long_result_is_cut_off() {
     let setup = Setup::start(rules()).await;
     let data = "x".repeat(LONG);
     let list = format!(r#"{{"result":{{"a":"{data}","tools":[{{"name":"closed"}}]}},"id":9}}"#);
@@ -209,7 +209,7 @@ async fn a_list_that_hides_behind_a_long_result_is_cut_off() {
             body.extend(response.chunk().await.unwrap().expect("more of it passes"));
         }
         setup.server.go_on();
-        // It breaks off.
+        // The response is cut off.
         while let Ok(Some(chunk)) = response.chunk().await {
             body.extend(chunk);
         }
@@ -231,7 +231,7 @@ async fn a_list_with_trailers_is_filtered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filtered_list_has_no_digest_of_the_whole_one() {
+async fn a_filtered_list_has_no_digest_of_the_original() {
     let setup = Setup::start(rules()).await;
     let digests = "content-digest: sha-256=:AAAA:\r\nrepr-digest: sha-256=:AAAA:\r\ncontent-md5: \
                    AAAA\r\ndigest: sha-256=AAAA\r\netag: \"a\"\r\n";
@@ -243,9 +243,9 @@ async fn a_filtered_list_has_no_digest_of_the_whole_one() {
     }
 }
 
-/// What depends on the caller's permissions is for the caller alone.
+/// A list that depends on the caller's permissions may be cached only for the caller.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_cache_may_show_a_list_to_others() {
+async fn a_filtered_list_is_not_cached_for_others() {
     let setup = Setup::start(rules()).await;
     let events = "content-type: text/event-stream\r\n";
     for (given, forwarded) in [
@@ -258,7 +258,7 @@ async fn no_cache_may_show_a_list_to_others() {
         for list in [LIST, SHOWN] {
             setup.respond(&format!("{JSON}{field}"), list.as_bytes());
             assert_eq!(setup.ask("tools/list").await.header("cache-control"), forwarded);
-            // The twin: what a call returns is the server's own affair.
+            // The twin: caching the result of a call is the server's decision.
             assert_eq!(setup.call("open1").await.header("cache-control"), given);
             setup.respond(&format!("{events}{field}"), format!("data: {list}\n\n").as_bytes());
             assert_eq!(setup.ask("tools/list").await.header("cache-control"), forwarded);
@@ -282,7 +282,7 @@ async fn report_mode_holds_nothing_back_and_breaks_nothing() {
         assert!(setup.call("open1").await.text == body, "{body:.80}");
         assert!(setup.get("/files/a").await.text == body, "{body:.80}");
     }
-    // Complete but for its end.
+    // Complete except for its end.
     setup.server.respond_with(&[format!("{head}{LIST}").as_bytes(), b" "]);
     assert_eq!(setup.first_chunk(Some(&message("tools/list"))).await, LIST);
     setup.respond(&format!("{JSON}content-length: {}\r\n", LIST.len()), LIST.as_bytes());

@@ -1,4 +1,4 @@
-//! How much of lists is read at once, and what waiting costs.
+//! The maximum size of lists that are read, and the memory of open streams.
 
 use serde_json::{Value, json};
 use testbed::{Bootstrap, RawServer, Response, Stack};
@@ -6,8 +6,8 @@ use testbed::{Bootstrap, RawServer, Response, Stack};
 use crate::lists::{LIST, SHOWN, Setup, rules};
 use crate::support::await_active_requests;
 
-/// A list of so many tools, of which each tenth is open, with descriptions of so many bytes; and what
-/// is left of it.
+/// A list of this many tools, each with a description of this many bytes, and the filtered list:
+/// every tenth tool is open.
 fn lists(count: usize, description: usize) -> [String; 2] {
     let tool = |number: usize| {
         let name = if number.is_multiple_of(10) { "open" } else { "closed" };
@@ -40,7 +40,7 @@ async fn ten_thousand_tools_are_filtered_within_the_default_limits() {
     let events = |list: &str| format!("data: {list}\n\n");
     let response = ask(&setup, &events(&all), "text/event-stream").await;
     assert!(response.status == 200 && response.text == events(&open), "{}", response.status);
-    // Over `max_body` nothing is shown, in whatever form.
+    // Over `max_body` nothing is shown, whatever the media type.
     let [all, _] = lists(10_000, 70);
     assert!(all.len() > 1 << 20);
     let response = ask(&setup, &all, "application/json").await;
@@ -48,7 +48,7 @@ async fn ten_thousand_tools_are_filtered_within_the_default_limits() {
     let response = ask(&setup, &events(&all), "text/event-stream").await;
     assert_eq!(response.status, 200);
     assert!(response.text.contains("mcp_list_invalid") && !response.text.contains("closed"));
-    // One tool less than too many.
+    // One tool less than the maximum.
     let [all, open] = lists(8_000, 70);
     assert!(ask(&setup, &all, "application/json").await.text == open);
 }
@@ -58,7 +58,7 @@ async fn ten_thousand_tools_with_schemas_are_filtered_within_raised_limits() {
     let mut access = rules();
     access["mcp"] = json!({"max_body": "8MiB"});
     let configure = |configuration: &mut Value| configuration["access"] = access;
-    // Envoy holds the response back by its own limit.
+    // Envoy holds the response up to its own limit.
     let raise = |bootstrap: &mut Bootstrap| {
         let resources = &mut bootstrap.tree()["static_resources"];
         resources["listeners"][0]["per_connection_buffer_limit_bytes"] = json!(9 << 20);
@@ -83,8 +83,8 @@ async fn allocated(stack: &Stack) -> u64 {
     memory["allocated"].as_str().unwrap().parse().unwrap()
 }
 
-/// By how much Envoy's memory grows for each of so many event streams, on which this event came before
-/// they fell silent.
+/// The growth of Envoy's memory for each of this many event streams that fall silent after this
+/// event.
 async fn growth_per_stream(access: Value, event: &str, streams: usize) -> u64 {
     let server = RawServer::start().await;
     let upstream = server.address();
@@ -102,11 +102,11 @@ async fn growth_per_stream(access: Value, event: &str, streams: usize) -> u64 {
         let mut response = request.send().await.unwrap();
         let mut first = Vec::new();
         while !first.ends_with(b"\n\n") {
-            first.extend(response.chunk().await.unwrap().expect("the stream goes on"));
+            first.extend(response.chunk().await.unwrap().expect("the stream continues"));
         }
         (response, first)
     };
-    // The first one makes what all share.
+    // The first stream allocates what all share.
     let warm = open().await;
     let before = allocated(&stack).await;
     let mut opened = Vec::new();
@@ -122,9 +122,9 @@ async fn growth_per_stream(access: Value, event: &str, streams: usize) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_idle_streams_cost_no_buffers() {
+async fn a_thousand_idle_streams_hold_no_buffers() {
     const STREAMS: usize = 1000;
-    /// Far less than the event: what is kept of a stream is its state.
+    /// Much less than the event: only the state of a stream is kept.
     const MAX_EXTRA: u64 = 8 * 1024;
     let event = |list: &str| {
         format!("data: {}\n\n", list.replace("\"c\"", &format!("\"{}\"", "c".repeat(64 * 1024))))
@@ -139,9 +139,10 @@ async fn a_thousand_idle_streams_cost_no_buffers() {
     );
 }
 
-/// What all responses together may hold in a worker, and then each of them: docs/access.md.
+/// The maximum that all responses together may hold in a worker, and then the maximum of each:
+/// docs/access.md.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_many_unfinished_events_hold_is_bounded() {
+async fn the_memory_of_unfinished_events_is_bounded() {
     const STREAMS: usize = 200;
     const EVENT: usize = 1_000_000;
     const MAX_HELD: u64 = 64 << 20;
@@ -164,7 +165,7 @@ async fn what_many_unfinished_events_hold_is_bounded() {
     println!("{held} bytes");
     // The native module's memory is part of Envoy's; the plugin's is not.
     assert!(held < 2 * MAX_HELD, "{held}");
-    // Short lists are filtered as before, and all of them once there is room again.
+    // Short lists are still filtered, and long ones too once there is room again.
     setup.respond_json(LIST);
     assert_eq!(setup.ask("tools/list").await.text, SHOWN);
     drop(open);

@@ -1,4 +1,4 @@
-//! Lists of tools, prompts and resources show only what their callers may use.
+//! Lists of tools, prompts and resources show only the items that their callers may use.
 
 use serde_json::{Value, json};
 use testbed::{Bootstrap, RawServer, Response, Stack, StackBuilder, raw_exchange};
@@ -44,7 +44,7 @@ impl Setup {
         Self::of(Stack::builder(), configure, edit).await
     }
 
-    /// In an Envoy that serves no other test.
+    /// Starts an Envoy that serves no other test.
     pub async fn alone(access: Value) -> Self {
         let configure = move |configuration: &mut Value| configuration["access"] = access;
         Self::of(Stack::builder().alone(), configure, |_| {}).await
@@ -80,7 +80,7 @@ impl Setup {
         self.stack.send(self.stack.request().bearer_auth(self.stack.token()).json(&body)).await
     }
 
-    /// Lets the server respond so from now on.
+    /// Makes the server respond so from now on.
     pub fn respond(&self, fields: &str, body: &[u8]) {
         let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n");
         self.server.respond_with(&[&[head.as_bytes(), body].concat()]);
@@ -105,14 +105,14 @@ async fn a_list_shows_only_what_its_caller_may_call() {
     setup.respond_json(LIST);
     let response = setup.ask("tools/list").await;
     assert_eq!((response.status, response.text.as_str()), (200, SHOWN));
-    // What is hidden is refused, and what is shown is served.
+    // Hidden tools are refused when called, and shown ones are served.
     assert_eq!(setup.call("closed").await.status, 403);
     assert_eq!(setup.call("write").await.status, 403);
     assert_eq!(setup.call("open1").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_list_is_filtered_whatever_its_dress() {
+async fn a_list_is_filtered_whatever_its_header_fields_and_encoding() {
     let setup = Setup::start(rules()).await;
     for fields in [
         "content-type: Application/JSON ; charset=utf-8\r\n",
@@ -125,7 +125,7 @@ async fn a_list_is_filtered_whatever_its_dress() {
     }
     setup.respond_json(&format!("\u{feff}{LIST}"));
     assert_eq!(setup.ask("tools/list").await.text, format!("\u{feff}{SHOWN}"));
-    // By its form, where its id is another one.
+    // A list with another id is recognised by its form.
     setup.respond_json(&LIST.replace("\"id\":1", "\"id\":7"));
     assert_eq!(setup.call("open1").await.text, SHOWN.replace("\"id\":1", "\"id\":7"));
     let length = LIST.len();
@@ -194,7 +194,7 @@ async fn prompts_and_resources_are_filtered_by_their_own_names() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_read_is_not_shown() {
+async fn an_unreadable_list_is_not_shown() {
     let setup = Setup::start(rules()).await;
     let other_letters = LIST.replace("tools", "Tools");
     let twice = LIST.replace("\"name\":\"open1\"", "\"name\":\"open1\",\"name\":\"closed\"");
@@ -214,12 +214,12 @@ async fn a_list_that_cannot_be_read_is_not_shown() {
     }
     setup.respond(&format!("content-length: {}\r\n", long.len()), long.as_bytes());
     assert_eq!(setup.ask("tools/list").await.status, 502);
-    // Without a length, Envoy's own limit may come first.
+    // Without a length, Envoy's own limit may be reached first.
     setup.respond_json(&long);
     let response = setup.ask("tools/list").await;
     assert!([500, 502].contains(&response.status), "{}", response.status);
     assert!(!response.text.contains("closed"));
-    // A status that is no success carries no list.
+    // An error response carries no list.
     setup.server.respond_with(&[
         b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nno list",
     ]);
@@ -243,7 +243,7 @@ async fn events_are_filtered_one_by_one() {
 }
 
 #[tokio::test]
-async fn messages_other_than_lists_arrive_to_the_byte() {
+async fn messages_other_than_lists_arrive_unchanged() {
     let setup = Setup::start(rules()).await;
     let result = r#" {"id" : 1, "result": {"tools": [{"name": "closed"}] , "a": 1.00} } "#;
     setup.respond_json(result);
@@ -286,7 +286,7 @@ async fn an_event_arrives_before_the_next_one_is_sent() {
 }
 
 #[tokio::test]
-async fn a_stream_that_a_get_opens_is_filtered_by_form() {
+async fn a_stream_opened_by_a_get_is_filtered_by_form() {
     let setup = Setup::start(rules()).await;
     setup.respond_events(&format!("data: {LIST}\n\n"));
     let token = setup.stack.token();
@@ -295,7 +295,7 @@ async fn a_stream_that_a_get_opens_is_filtered_by_form() {
 }
 
 #[tokio::test]
-async fn only_responses_that_may_be_lists_are_asked_for_uncompressed() {
+async fn only_responses_that_may_be_lists_are_requested_uncompressed() {
     let setup = Setup::start(rules()).await;
     setup.respond_json(LIST);
     for (method, params, is_kept) in [
@@ -391,10 +391,10 @@ async fn without_the_option_lists_are_filtered_and_no_response_hangs() {
     assert_eq!(setup.ask("tools/list").await.status, 502);
 }
 
-/// Over HTTP+SSE of 2024-11-05, messages are sent to one path, and lists arrive on another. The rules
-/// for that one filter them.
+/// With HTTP+SSE of 2024-11-05, messages are sent to one path and lists arrive on another. The
+/// rules for the second path filter them.
 #[tokio::test]
-async fn over_http_and_sse_a_list_is_filtered_where_rules_name_the_path_of_the_stream() {
+async fn over_http_and_sse_a_list_is_filtered_by_the_rules_for_the_streams_path() {
     for (paths, expected) in [(&["/messages", "/sse"][..], SHOWN), (&["/messages"], LIST)] {
         let mut access = rules();
         for rule in access["rules"].as_array_mut().unwrap() {
@@ -405,7 +405,7 @@ async fn over_http_and_sse_a_list_is_filtered_where_rules_name_the_path_of_the_s
         let get = setup.stack.client().get(setup.stack.envoy.url("/sse"));
         let response = setup.stack.send(get.bearer_auth(setup.stack.token())).await;
         assert_eq!(response.text, format!("event: message\ndata: {expected}\n\n"), "{paths:?}");
-        // The call is refused anyway.
+        // The call itself is refused in any case.
         let params = json!({"name": "closed"});
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         let post = setup.stack.client().post(setup.stack.envoy.url("/messages"));

@@ -1,5 +1,5 @@
-//! What an attacker does to a login, with a browser and a client of their own beside the victim's. Each
-//! attack has its harmless twin: the same steps, by whom they belong to.
+//! Attacks on a login, with the attacker's own browser and client next to the victim's. Next to
+//! each attack, the legitimate user does the same and succeeds.
 
 use serde_json::json;
 use testbed::{LoginShape, form, form_of};
@@ -10,13 +10,13 @@ use crate::login_support::{
 
 const EVIL: &str = "https://evil.example";
 
-/// The victim has a session at the provider, so a login needs nothing but a click on a link. The page
-/// of the gateway stands between.
+/// The victim has a session at the provider, so a login would need only a click on a link. The page
+/// of the gateway prevents it.
 // Requirement: login-redirect-open
 // Requirement: login-consent-each-client
 // Requirement: login-consent-names
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_of_the_attackers_client_ends_at_a_page_that_names_it() {
+async fn a_link_of_the_attackers_client_leads_to_a_page_that_names_the_client() {
     let scene = Scene::plain().await;
     let mut attacker = scene.client().await;
     attacker.redirect_uri = "https://claude.ai/api/mcp/auth_callback".to_owned();
@@ -29,21 +29,21 @@ async fn a_link_of_the_attackers_client_ends_at_a_page_that_names_it() {
             Some(from) => victim.follow(&link, from).await,
         };
         assert!(seen.asks_for_consent(), "{seen:?}");
-        assert_eq!(seen.way.len(), 1, "no provider was asked: {seen:?}");
+        assert_eq!(seen.way.len(), 1, "no provider got a request: {seen:?}");
         assert!(seen.text.contains("claude.ai"), "{seen:?}");
     }
     assert!(scene.only().authorization_requests().is_empty());
-    // Its harmless twin: a person who presses the button gets there.
+    // The twin: a person who presses the button reaches the provider.
     let page = victim.open(&link).await;
     let response = victim.press(&page, "provider", "generic").await;
     attacker.code(&response);
 }
 
-/// The attacker approves, and has the victim log in at the provider for it.
+/// The attacker approves the login, and makes the victim log in at the provider for it.
 // Requirement: login-page-csrf
 // Requirement: login-consent-state
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_was_approved_in_one_browser_ends_in_no_other() {
+async fn a_login_approved_in_one_browser_cannot_be_finished_in_another() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut attacker = scene.browser_without_providers();
@@ -58,17 +58,17 @@ async fn a_login_that_was_approved_in_one_browser_ends_in_no_other() {
         assert_dead_end(&seen, 400);
         assert!(seen.way.iter().all(|url| !url.starts_with(&client.redirect_uri)), "{seen:?}");
     }
-    assert!(scene.has_asked_nobody());
-    // Its harmless twin: the browser in which it was approved finishes it.
+    assert!(scene.has_made_no_token_request());
+    // The twin: the browser in which it was approved finishes the login.
     let mut own = scene.browser();
     let response = approve(&mut own, &client, "generic").await;
     client.code(&response);
 }
 
-/// The attacker opens the page, and has the victim's browser send its form.
+/// The attacker opens the page, and makes the victim's browser send its form.
 // Requirement: login-page-csrf
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_one_browser_opened_is_approved_in_no_other() {
+async fn a_page_opened_in_one_browser_cannot_be_approved_in_another() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let url = client.authorization_url("mcp.tools");
@@ -83,11 +83,11 @@ async fn a_page_that_one_browser_opened_is_approved_in_no_other() {
     client.code(&attacker.press(&page, "provider", "generic").await);
 }
 
-/// The attacker's page sends the form that the victim's browser opened itself.
+/// The attacker's page sends the form that the victim's browser has opened.
 // Requirement: login-page-csrf
 // Requirement: login-consent-csrf
 #[tokio::test(flavor = "multi_thread")]
-async fn an_approval_from_a_foreign_page_is_refused() {
+async fn an_approval_from_a_page_of_another_site_is_refused() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     for is_old in [false, true] {
@@ -106,12 +106,12 @@ async fn an_approval_from_a_foreign_page_is_refused() {
     }
 }
 
-/// Another site shows the page inside its own, and has the victim press a button without seeing it.
+/// Another site shows the page in a frame, and makes the victim press a button without seeing it.
 // Requirement: login-page-clickjacking
 // Requirement: login-page-referrer
 // Requirement: login-consent-csrf
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_cannot_be_shown_inside_another_one() {
+async fn the_page_cannot_be_shown_in_a_frame() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let url = client.authorization_url("mcp.tools");
@@ -147,12 +147,12 @@ async fn the_page_cannot_be_shown_inside_another_one() {
     }
 }
 
-/// A malicious MCP server is its own authorization server, and that one redirects the person into
-/// this login, for a client that this gateway knows.
+/// A malicious MCP server has its own authorization server, which redirects the person into this
+/// login, for a client that this gateway has registered.
 // Requirement: login-consent-each-client
 // Requirement: login-consent-cookie
 #[tokio::test(flavor = "multi_thread")]
-async fn a_remembered_consent_serves_no_other_web_site() {
+async fn a_remembered_consent_is_not_used_for_requests_of_other_web_sites() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
         plugin["login"] = json!({"consent": "remember"});
         plugin["resource"]["scopes_supported"] = json!(["mcp.tools", "mcp.admin"]);
@@ -162,12 +162,12 @@ async fn a_remembered_consent_serves_no_other_web_site() {
     let url = client.authorization_url("mcp.tools");
     let mut victim = scene.browser();
     client.code(&approve(&mut victim, &client, "generic").await);
-    // Its harmless twin: an app on the machine opens the same URL.
+    // The twin: an app on the machine opens the same URL.
     client.code(&victim.open(&url).await);
     let seen = victim.follow(&url, EVIL).await;
     assert!(seen.asks_for_consent(), "{seen:?}");
     let seen = victim.clone().without_fetch_metadata().open(&url).await;
-    assert!(seen.asks_for_consent(), "who does not say where it comes from is asked: {seen:?}");
+    assert!(seen.asks_for_consent(), "a browser without fetch metadata is asked: {seen:?}");
     for changes in [
         &[("login_hint", "eve@example.com")][..],
         &[("scope", "mcp.admin")],
@@ -182,10 +182,10 @@ async fn a_remembered_consent_serves_no_other_web_site() {
     assert!(seen.asks_for_consent(), "{seen:?}");
 }
 
-/// With 307, a browser would send the form of the approval on to the provider.
+/// With 307, a browser would forward the form of the approval to the provider.
 // Requirement: login-redirect-303
 #[tokio::test(flavor = "multi_thread")]
-async fn browsers_are_sent_on_by_303_and_keep_nothing() {
+async fn browsers_are_redirected_with_303_and_store_nothing() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut browser = scene.browser_without_providers();
@@ -220,7 +220,7 @@ async fn browsers_are_sent_on_by_303_and_keep_nothing() {
 
 // Requirement: login-consent-each-client
 #[tokio::test(flavor = "multi_thread")]
-async fn who_always_asks_remembers_nothing() {
+async fn with_consent_always_no_consent_is_remembered() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -229,11 +229,11 @@ async fn who_always_asks_remembers_nothing() {
     assert!(seen.asks_for_consent(), "{seen:?}");
 }
 
-/// A provider that belongs to the attacker gets the response of another one, or the other way round.
+/// The attacker's provider gets the response of another one, or the other way round.
 // Requirement: login-mix-up
 // Requirement: login-consent-state
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_of_one_provider_is_taken_by_no_other() {
+async fn a_response_of_one_provider_is_refused_at_the_callback_of_another() {
     let scene = Scene::of([LoginShape::okta(), LoginShape::auth0()]).await;
     let client = scene.client().await;
     for (chosen, other) in [("okta", "auth0"), ("auth0", "okta")] {
@@ -244,7 +244,7 @@ async fn a_response_of_one_provider_is_taken_by_no_other() {
         let at = |name: &str| format!("{ORIGIN}/oauth/callback/{name}?{query}");
         assert_dead_end(&browser.follow(&at(other), EVIL).await, 400);
         assert_eq!(browser.follow(&at("unknown"), EVIL).await.status, Some(404));
-        // Its harmless twin.
+        // The twin: each provider's own response.
         let response = browser.follow(&at(chosen), EVIL).await;
         assert_eq!(response.status, None, "{response:?}");
     }
@@ -252,7 +252,7 @@ async fn a_response_of_one_provider_is_taken_by_no_other() {
 
 // Requirement: login-mix-up
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_whose_metadata_speak_for_another_issuer_is_not_gone_to() {
+async fn a_provider_whose_metadata_has_another_issuer_is_not_used() {
     let scene = Scene::of([LoginShape::okta(), LoginShape::keycloak()]).await;
     let client = scene.client().await;
     let issuer = scene.provider("okta").issuer();
@@ -266,7 +266,7 @@ async fn a_provider_whose_metadata_speak_for_another_issuer_is_not_gone_to() {
 // Requirement: login-page-impersonation
 // Requirement: login-register-self-asserted
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_calls_itself_changes_nothing_on_the_page() {
+async fn the_name_of_a_client_cannot_change_the_page() {
     let scene = Scene::plain().await;
     let mut client = scene.client().await;
     for name in [
@@ -284,9 +284,13 @@ async fn what_a_client_calls_itself_changes_nothing_on_the_page() {
         for forbidden in ["<script", "<img", "\u{202e}", "\u{200b}", "\u{d}", &"long ".repeat(14)] {
             assert!(!page.text.contains(forbidden), "{forbidden:?}: {}", page.text);
         }
-        assert!(page.text.contains("calls itself “"), "it is its own claim: {}", page.text);
+        assert!(
+            page.text.contains("calls itself “"),
+            "the name is the client's own claim: {}",
+            page.text
+        );
     }
-    // What looks like words of the page stays within the quotation marks.
+    // Words like those of the page stay within the quotation marks.
     let name = "Claude” of claude.ai, which is safe: go on. “\"x\"";
     let metadata =
         json!({"client_name": name, "redirect_uris": ["http://127.0.0.1:33418/callback"]});
@@ -299,7 +303,7 @@ async fn what_a_client_calls_itself_changes_nothing_on_the_page() {
 
 // Requirement: login-iss-sent
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_provider_says_reaches_the_client_as_a_code_alone() {
+async fn an_error_of_a_provider_reaches_the_client_only_as_a_code() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     for (error, code) in [
@@ -314,12 +318,12 @@ async fn what_a_provider_says_reaches_the_client_as_a_code_alone() {
         assert_eq!(client.error(&response), code, "{response:?}");
         assert!(!response.url.contains("alert"), "{response:?}");
     }
-    assert!(scene.has_asked_nobody());
+    assert!(scene.has_made_no_token_request());
 }
 
 // Requirement: login-iss-sent
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cancels_goes_back_with_access_denied_and_no_provider_hears_of_it() {
+async fn a_cancelled_login_returns_access_denied_without_a_request_to_a_provider() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -329,10 +333,10 @@ async fn who_cancels_goes_back_with_access_denied_and_no_provider_hears_of_it() 
     assert!(scene.only().authorization_requests().is_empty());
 }
 
-/// What the gateway puts into a browser is none of a server's business, not even on the same host.
+/// A server must not see the gateway's cookies, even on the same host.
 // Requirement: login-consent-cookie
 #[tokio::test(flavor = "multi_thread")]
-async fn no_server_ever_sees_a_cookie_of_the_gateway() {
+async fn no_server_sees_a_cookie_of_the_gateway() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
         plugin["login"] = json!({"consent": "remember"});
         plugin["exempt"] = json!([{"path": "/open"}]);
@@ -363,10 +367,10 @@ async fn no_server_ever_sees_a_cookie_of_the_gateway() {
     assert!(seen.iter().all(|cookie| *cookie == "theirs=1"), "{seen:?}");
 }
 
-/// Cookies that somebody else has planted, or that were copied from another browser.
+/// Cookies that somebody else has set, or copied from another browser.
 // Requirement: login-consent-cookie
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cookie_that_was_not_made_here_is_nobodys() {
+async fn a_cookie_that_the_gateway_did_not_set_is_ignored() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut attacker = scene.browser_without_providers();
@@ -387,5 +391,5 @@ async fn a_cookie_that_was_not_made_here_is_nobodys() {
         assert_dead_end(&victim.follow(&callback, EVIL).await, 400);
     }
     let response = attacker.follow(&callback, EVIL).await;
-    assert_eq!(response.status, None, "its harmless twin: {response:?}");
+    assert_eq!(response.status, None, "the twin: {response:?}");
 }

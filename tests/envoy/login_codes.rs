@@ -1,5 +1,5 @@
-//! Where codes and tokens go, and who can use them: attacks on redirect URIs, codes and refresh tokens,
-//! each with its harmless twin.
+//! Where codes and tokens go, and who can use them: attacks on redirect URIs, codes and refresh
+//! tokens, each with its legitimate twin.
 
 use serde_json::json;
 use testbed::form_of;
@@ -18,7 +18,7 @@ const EVIL: &str = "https://evil.example";
 // Requirement: login-register-dangerous
 // Requirement: login-consent-redirect
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_goes_nowhere_but_to_a_redirect_uri_that_is_allowed_and_the_clients_own() {
+async fn a_code_is_sent_only_to_an_allowed_redirect_uri_of_the_client() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     for evil in [
@@ -45,18 +45,18 @@ async fn a_code_goes_nowhere_but_to_a_redirect_uri_that_is_allowed_and_the_clien
     ] {
         let response = client.register_with(json!({"redirect_uris": [evil]})).await;
         assert_error(&response, 400, "invalid_redirect_uri");
-        // Nor can a client that is known use it.
+        // A registered client cannot use such a URI either.
         let mut browser = scene.browser();
         let url = client.authorization_url_with(&[("redirect_uri", evil)]);
         let seen = browser.open(&url).await;
         assert_dead_end(&seen, 400);
         assert!(evil.is_empty() || !seen.text.contains(evil), "{seen:?}");
-        // Nor by an error: one that would go to the client.
+        // An error is not sent to it either, although errors go to the client.
         let url =
             client.authorization_url_with(&[("redirect_uri", evil), ("response_type", "token")]);
         assert_dead_end(&browser.open(&url).await, 400);
     }
-    // Their harmless twins.
+    // Their twins.
     for good in [
         "http://localhost/callback",
         "http://127.0.0.1:33418/callback",
@@ -71,7 +71,7 @@ async fn a_code_goes_nowhere_but_to_a_redirect_uri_that_is_allowed_and_the_clien
         member(&response, "client_id").clone_into(&mut own.client_id);
         own.redirect_uri = good.to_owned();
         own.code(&approve(&mut scene.browser(), &own, "generic").await);
-        // What was refused silently is refused loudly where it counts.
+        // A registered URI that is not allowed is refused when it is used.
         own.redirect_uri = EVIL.to_owned();
         assert_dead_end(&scene.browser().open(&own.authorization_url("mcp.tools")).await, 400);
     }
@@ -97,10 +97,10 @@ async fn a_loopback_redirect_uri_may_have_another_port_and_no_other_path() {
     }
 }
 
-/// A redirect URI that has parameters of a response already must not decide about them.
+/// A redirect URI that already has parameters of a response must not determine their values.
 // Requirement: login-redirect-duplicates
 #[tokio::test(flavor = "multi_thread")]
-async fn parameters_of_a_redirect_uri_never_pass_for_those_of_a_response() {
+async fn parameters_of_a_redirect_uri_cannot_replace_those_of_a_response() {
     let scene = Scene::plain().await;
     let mut client = scene.client().await;
     client.redirect_uri =
@@ -115,11 +115,11 @@ async fn parameters_of_a_redirect_uri_never_pass_for_those_of_a_response() {
     assert!(response.parameter("code").is_some_and(|code| code.len() > 20));
 }
 
-/// Whoever reaches the token endpoint must not get tokens of the gateway itself.
+/// A client of the token endpoint must not get tokens of the gateway itself.
 // Requirement: login-token-errors
 // Requirement: login-token-password
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateways_secret_serves_no_grant_but_codes_and_refresh_tokens_of_its_own() {
+async fn the_gateways_secret_is_used_only_for_codes_and_refresh_tokens_of_its_logins() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let own = client.client_id.as_str();
@@ -149,18 +149,19 @@ async fn the_gateways_secret_serves_no_grant_but_codes_and_refresh_tokens_of_its
         let response = client.post_form("token_endpoint", &form).await;
         assert_error(&response, status, error);
     }
-    assert!(scene.has_asked_nobody());
+    assert!(scene.has_made_no_token_request());
     log_in(&mut scene.browser(), &client, "generic").await;
 }
 
-/// The attacker has read the code: from a log, from the history, from a foreign app on the machine.
+/// The attacker has the code: from a log, from the browser's history, or from another app on the
+/// machine.
 // Requirement: login-pkce-required
 // Requirement: login-pkce-verify
 // Requirement: login-code-bound
 // Requirement: login-resource-unknown
 // Requirement: login-resource-of-token
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_code_is_worth_nothing_without_the_verifier_of_its_client() {
+async fn a_stolen_code_is_refused_without_the_verifier_of_its_client() {
     let scene = Scene::plain().await;
     let (victim, attacker) = (scene.client().await, scene.client().await);
     let code = victim.code(&approve(&mut scene.browser(), &victim, "generic").await);
@@ -174,11 +175,11 @@ async fn a_stolen_code_is_worth_nothing_without_the_verifier_of_its_client() {
     ] {
         assert_error(&victim.redeem_with(&code, changes).await, 400, error);
     }
-    assert!(scene.has_asked_nobody(), "a wrong try must not spend the provider's code");
-    assert_eq!(victim.redeem(&code).await.status, 200, "its harmless twin");
+    assert!(scene.has_made_no_token_request(), "a wrong try must not spend the provider's code");
+    assert_eq!(victim.redeem(&code).await.status, 200, "the twin");
 }
 
-/// The attacker puts a code of their own into the victim's response.
+/// The attacker puts their own code into the victim's response.
 // Requirement: login-pkce-verify
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_of_another_login_of_the_same_client_is_refused() {
@@ -187,12 +188,12 @@ async fn a_code_of_another_login_of_the_same_client_is_refused() {
     let attacker = victim.for_new_login();
     let code = attacker.code(&approve(&mut scene.browser(), &attacker, "generic").await);
     assert_error(&victim.redeem(&code).await, 400, "invalid_grant");
-    assert_eq!(attacker.redeem(&code).await.status, 200, "its harmless twin");
+    assert_eq!(attacker.redeem(&code).await.status, 200, "the twin");
 }
 
 // Requirement: login-code-once
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_serves_once_even_if_it_comes_twice_at_the_same_time() {
+async fn a_code_is_accepted_once_even_if_it_is_sent_twice_at_the_same_time() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let code = client.code(&approve(&mut scene.browser(), &client, "generic").await);
@@ -206,7 +207,7 @@ async fn a_code_serves_once_even_if_it_comes_twice_at_the_same_time() {
 // Requirement: login-refresh-bound
 // Requirement: login-resource-of-token
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_token_serves_its_client_and_its_resource_alone() {
+async fn a_refresh_token_is_valid_only_for_its_client_and_resource() {
     let scene = Scene::plain().await;
     let (client, other) = (scene.client().await, scene.client().await);
     let issued = log_in(&mut scene.browser(), &client, "generic").await;
@@ -215,15 +216,15 @@ async fn a_refresh_token_serves_its_client_and_its_resource_alone() {
     assert_error(&other.refresh(refresh_token).await, 400, "invalid_grant");
     let elsewhere = [("resource", "https://other.example/mcp")];
     assert_error(&client.refresh_with(refresh_token, &elsewhere).await, 400, "invalid_target");
-    // A code is no refresh token, nor the other way round.
+    // A code is not a refresh token, nor the other way round.
     let code = client.for_new_login();
     let spare = code.code(&approve(&mut scene.browser(), &code, "generic").await);
     assert_error(&code.refresh(&spare).await, 400, "invalid_grant");
     assert_error(&client.redeem(refresh_token).await, 400, "invalid_grant");
-    // What the provider itself gave serves nowhere.
+    // The provider's own code and token are not accepted at all.
     for secret in scene.only().secrets() {
         assert_error(&client.refresh(&secret).await, 400, "invalid_grant");
     }
     assert_eq!(scene.only().token_requests().len(), asked);
-    assert_eq!(client.refresh(refresh_token).await.status, 200, "its harmless twin");
+    assert_eq!(client.refresh(refresh_token).await.status, 200, "the twin");
 }

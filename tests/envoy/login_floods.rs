@@ -1,4 +1,5 @@
-//! What strangers send costs the gateway nothing that lasts, and the provider nothing at all.
+//! A flood of unauthenticated requests costs the gateway no lasting memory, and the provider no
+//! request.
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use crate::login_support::{
 };
 
 const COUNT: usize = 10_000;
-/// As many connections at the same time.
+/// This many connections at the same time.
 const STREAMS: usize = 16;
 
-/// Sends so many requests of this kind, and counts the responses with this status.
+/// Sends this many requests of this kind, and counts the responses with this status.
 async fn flood<F>(count: usize, status: u16, send: impl Fn(usize) -> F + Send + Sync + 'static)
 where
     F: Future<Output = u16> + Send,
@@ -36,7 +37,8 @@ where
     }
 }
 
-/// Asserts that many leave no more memory in use than a few: a cache may fill, and nothing may grow.
+/// Asserts that many requests leave no more memory in use than a few: a cache may fill, and nothing
+/// else may grow.
 async fn assert_leaves_nothing<F: Future<Output = ()>>(stack: &Stack, round: impl Fn(usize) -> F) {
     /// 40 bytes for each request.
     const MARGIN: u64 = 800 * 1024;
@@ -50,7 +52,7 @@ async fn assert_leaves_nothing<F: Future<Output = ()>>(stack: &Stack, round: imp
 
 // Requirement: login-register-load
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_registrations_and_forged_codes_leave_memory_as_it_was_and_nobody_asked() {
+async fn ten_thousand_registrations_and_forged_codes_use_no_memory_and_cause_no_callout() {
     let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
     let stack = replica(&providers, SECRET).alone().start().await;
     let scene = Scene { stack, providers };
@@ -75,14 +77,14 @@ async fn ten_thousand_registrations_and_forged_codes_leave_memory_as_it_was_and_
         }
     })
     .await;
-    assert_eq!(scene.only().token_requests().len(), asked, "the provider was asked");
+    assert_eq!(scene.only().token_requests().len(), asked, "the provider got a request");
     assert!(scene.stack.envoy.is_running());
     assert_eq!(client.refresh(member(&issued, "refresh_token")).await.status, 200);
 }
 
-/// Whoever announces forms and sends none takes the places of all of them.
+/// Clients that announce forms and send none take all places.
 #[tokio::test(flavor = "multi_thread")]
-async fn forms_that_never_come_lock_nobody_out() {
+async fn forms_that_never_arrive_do_not_block_other_clients() {
     let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
     let stack = replica(&providers, SECRET).alone().workers(1).start().await;
     let scene = Scene { stack, providers };
@@ -97,7 +99,7 @@ async fn forms_that_never_come_lock_nobody_out() {
         stream.write_all(head.as_bytes()).await.unwrap();
         withheld.push(stream);
     }
-    // The oldest ones are ended for those that came after them.
+    // The oldest ones are ended to make room for later ones.
     let mut response = [0; 12];
     withheld[0].read_exact(&mut response).await.unwrap();
     assert_eq!(&response, b"HTTP/1.1 408");
@@ -115,7 +117,7 @@ async fn register(client: &LoginClient, index: usize) -> u16 {
     client.register_with(metadata).await.status
 }
 
-/// A code that looks like one, of a length that one may have.
+/// A code in the right form and of a possible length.
 async fn forge(client: &LoginClient, index: usize) -> u16 {
     let code = format!("{index:06}{}", "Ab3_-".repeat(60 + index % 40));
     let form = form_of(&[

@@ -1,5 +1,5 @@
-//! What a login needs is away for a while: the provider's token endpoint, its keys, or the directory of
-//! users. Each login ends with words, nothing goes round in circles, and a later one works.
+//! A dependency of a login is unavailable for a while: the provider's token endpoint, its keys, or
+//! the directory of users. Each login ends with an explanation, none loops, and a later one works.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::login_support::{
 };
 use crate::support::{SOON, with_directory};
 
-/// The client may try again, and is told when.
+/// Asserts that the client may try again and learns when.
 fn assert_unavailable(response: &Response) {
     assert_error(response, 503, "temporarily_unavailable");
     let seconds: u64 = response.header("retry-after").parse().unwrap();
@@ -21,7 +21,7 @@ fn assert_unavailable(response: &Response) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_tries_again_later() {
+async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_gets_503() {
     const MOST: usize = 32;
     let providers = start_providers([LoginShape::plain(RESOURCE), LoginShape::okta()]).await;
     let stack = replica(&providers, SECRET).alone().workers(1).start().await;
@@ -46,8 +46,8 @@ async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_tries_again_l
         sleep(Duration::from_millis(5)).await;
     }
     assert_unavailable(&client.redeem(&last).await);
-    assert_eq!(slow.token_requests().len(), MOST, "the provider was not asked");
-    // Its harmless twin: another provider is not slow.
+    assert_eq!(slow.token_requests().len(), MOST, "the provider got no request");
+    // The twin: another provider is not affected.
     let refreshed = client.refresh(member(&issued, "refresh_token")).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
     slow.heal();
@@ -55,11 +55,11 @@ async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_tries_again_l
         assert_eq!(response.status, 200, "{response:?}");
     }
     let response = client.redeem(&last).await;
-    assert_eq!(response.status, 200, "the code is as good as before: {response:?}");
+    assert_eq!(response.status, 200, "the code is still valid: {response:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_a_login_ends_with_503_and_goes_on_once_there_are_some() {
+async fn without_keys_a_login_ends_with_503_and_continues_once_there_are_some() {
     let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
     providers[0].withhold_keys();
     let stack = replica(&providers, SECRET).alone().start().await;
@@ -84,7 +84,7 @@ async fn without_keys_a_login_ends_with_503_and_goes_on_once_there_are_some() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_directory_a_refresh_ends_with_503_and_the_same_one_works_later() {
+async fn without_the_directory_a_refresh_gets_503_and_the_same_token_works_later() {
     let directory = ScimDirectory::start().await;
     for user in ["ada", "bob"] {
         directory.add_user(json!({"userName": user})).await;
@@ -104,7 +104,7 @@ async fn without_the_directory_a_refresh_ends_with_503_and_the_same_one_works_la
     let (mut browser, client) = (scene.browser(), scene.client().await);
     let issued = log_in(&mut browser, &client, "generic").await;
     let refresh_token = member(&issued, "refresh_token");
-    // Nobody was looked up yet under this name.
+    // The directory has not been asked for this user yet.
     scene.only().edit_access_claims(|claims| claims["sub"] = json!("bob"));
     directory.gateway.fail(Fault::Status(500));
     assert_unavailable(&client.refresh(refresh_token).await);
@@ -119,7 +119,7 @@ async fn without_the_directory_a_refresh_ends_with_503_and_the_same_one_works_la
         assert!(healed.elapsed() < SOON, "{response:?}");
         sleep(Duration::from_millis(200)).await;
     }
-    // Somebody whom the directory does not know is refused, with the reason.
+    // A user that the directory does not have is refused, with the reason.
     scene.only().edit_access_claims(|claims| claims["sub"] = json!("eve"));
     let response = client.refresh(refresh_token).await;
     assert_error(&response, 400, "invalid_grant");
@@ -127,14 +127,14 @@ async fn without_the_directory_a_refresh_ends_with_503_and_the_same_one_works_la
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_provider_is_away_people_see_a_page_once_and_can_start_again() {
+async fn while_a_provider_is_down_people_see_a_page_once_and_can_start_again() {
     let scene = Scene::alone([LoginShape::plain(RESOURCE)]).await;
     let (mut browser, client) = (scene.browser(), scene.client().await);
     scene.only().refuse_logins("temporarily_unavailable");
     let seen = approve(&mut browser, &client, "generic").await;
     assert_eq!(client.error(&seen), "temporarily_unavailable");
     let visits = seen.way.iter().filter(|url| url.contains("/authorize")).count();
-    assert!(visits <= 2, "no circle: {seen:?}");
+    assert!(visits <= 2, "no loop: {seen:?}");
     scene.only().heal();
     log_in(&mut browser, &client.for_new_login(), "generic").await;
 }

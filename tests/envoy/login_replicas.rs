@@ -1,5 +1,5 @@
-//! The gateway keeps nothing of a login: any replica goes on with what another one began, and so does
-//! one that was restarted.
+//! The gateway stores nothing of a login: any replica can continue what another one began, and so
+//! can one that was restarted.
 
 use serde_json::json;
 use testbed::{LoginBrowser, LoginClient, LoginShape, Stack};
@@ -9,7 +9,7 @@ use crate::login_support::{
     replica, start_providers,
 };
 
-/// A browser that meets this replica.
+/// A browser that reaches this replica.
 fn browser_at(scene: &Scene, stack: &Stack, browser: &LoginBrowser) -> LoginBrowser {
     let provider = scene.only().address();
     let sites =
@@ -18,7 +18,7 @@ fn browser_at(scene: &Scene, stack: &Stack, browser: &LoginBrowser) -> LoginBrow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_step_of_a_login_may_meet_another_replica() {
+async fn each_step_of_a_login_may_reach_another_replica() {
     let scene = Scene::plain().await;
     let second = replica(&scene.providers, SECRET).start().await;
     let client = LoginClient::discover(RESOURCE, second.envoy.address()).await;
@@ -27,7 +27,7 @@ async fn each_step_of_a_login_may_meet_another_replica() {
     let page = scene.browser().at([(ORIGIN.to_owned(), second.envoy.address())]);
     let mut browser = page;
     let page = browser.open(&client.authorization_url("mcp.tools")).await;
-    // The approval meets the first one, and the callback the second.
+    // The approval reaches the first replica, and the callback the second.
     let mut browser = browser.at([(ORIGIN.to_owned(), scene.stack.envoy.address())]);
     let sent = browser.press(&page, "provider", "generic").await;
     assert_eq!(sent.status, None, "it stops at the provider: {sent:?}");
@@ -46,7 +46,7 @@ async fn each_step_of_a_login_may_meet_another_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_in_the_middle_of_any_step_goes_unnoticed() {
+async fn a_restart_during_a_login_has_no_effect_on_it() {
     let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
     let start = async || replica(&providers, SECRET).alone().start().await;
     let provider = providers[0].address();
@@ -103,13 +103,13 @@ async fn with_another_secret_each_step_ends_cleanly_and_clients_start_again() {
     assert_dead_end(&at_other(&stopped).follow(&sent.url, ORIGIN).await, 400);
     assert_error(&client.redeem(&code).await, 401, "invalid_client");
     assert_error(&client.refresh(member(&issued, "refresh_token")).await, 401, "invalid_client");
-    // Registered anew, a client still cannot use what was sealed with the other secret.
+    // A client that registers again cannot use values that were sealed with the other secret.
     let mut client = client.for_new_login();
     client.register().await;
     assert_error(&client.redeem(&code).await, 400, "invalid_grant");
     assert_error(&client.refresh(member(&issued, "refresh_token")).await, 400, "invalid_grant");
     assert_eq!(scene.only().token_requests().len(), exchanges);
-    // It starts again, in the same browser.
+    // The client starts again in the same browser.
     log_in(&mut at_other(&browser), &client, "generic").await;
 }
 
@@ -129,12 +129,12 @@ async fn the_previous_secret_is_accepted_and_the_new_one_seals() {
     let client = client.at(rotated.envoy.address());
     let refreshed = client.refresh(member(&issued, "refresh_token")).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
-    // Its client id is of the previous secret, so it is the token alone that is new.
+    // Its client id was sealed with the previous secret, so only the refresh token is sealed anew.
     let only_new = replica(&scene.providers, OTHER_SECRET).start().await;
     let mut new = client.at(only_new.envoy.address());
     assert_error(&new.refresh(member(&refreshed, "refresh_token")).await, 401, "invalid_client");
     new.register().await;
-    // Sealed with the new secret, and bound to the client of the previous one.
+    // Sealed with the new secret, and bound to the client id of the previous one.
     let response = new.refresh(member(&refreshed, "refresh_token")).await;
     assert_error(&response, 400, "invalid_grant");
     assert!(

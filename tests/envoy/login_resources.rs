@@ -1,5 +1,5 @@
-//! Several servers behind one login: which of them a token is for is decided at the page, and nothing
-//! that comes later changes it.
+//! Several servers behind one login: the page decides which of them a token is for, and no later
+//! step changes it.
 
 use serde_json::json;
 use testbed::{LoginClient, LoginShape};
@@ -12,7 +12,7 @@ const INCIDENTS: &str = "https://mcp.example.com/incidents/mcp";
 const REPORTS: &str = "https://mcp.example.com/reports/mcp";
 const SHARED: &str = "https://mcp.example.com/archive/mcp";
 
-/// Incidents at `okta`, and reports at `generic`, whose tokens serve at the archive too.
+/// Incidents at `okta`, and reports at `generic`, whose tokens are also accepted at the archive.
 async fn scene() -> Scene {
     let providers = start_providers([LoginShape::okta(), LoginShape::plain("api://reports")]).await;
     let stack = replica(&providers, SECRET).configure(|plugin| {
@@ -39,7 +39,7 @@ async fn client(scene: &Scene, url: &str) -> LoginClient {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_server_leads_to_the_same_login_and_to_its_own_providers() {
+async fn each_server_has_the_same_login_and_its_own_providers() {
     let scene = scene().await;
     for (url, own, others, scope) in [
         (INCIDENTS, "okta", "generic", "openid profile offline_access mcp.tools"),
@@ -56,7 +56,7 @@ async fn each_server_leads_to_the_same_login_and_to_its_own_providers() {
         let issued = client.redeem(&client.code(&response)).await;
         let called = client.call(member(&issued, "access_token")).await;
         assert_eq!(called.status, 200, "{called:?}");
-        // Who names no scope is asked for all that the server announces.
+        // A client that names no scope gets all that the server publishes.
         let asked = scene.provider(own).authorization_requests().pop().unwrap();
         assert_eq!(asked.parameters["scope"], scope);
     }
@@ -75,7 +75,7 @@ async fn a_provider_of_another_server_cannot_be_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_names_no_server_or_an_unknown_one_is_refused() {
+async fn a_login_without_a_server_or_for_an_unknown_one_is_refused() {
     let scene = scene().await;
     let client = client(&scene, INCIDENTS).await;
     for resource in ["", "https://mcp.example.com/other/mcp", "https://mcp.example.com"] {
@@ -88,7 +88,7 @@ async fn who_names_no_server_or_an_unknown_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_and_refresh_tokens_stay_with_the_server_that_the_page_named() {
+async fn codes_and_refresh_tokens_are_bound_to_the_server_on_the_page() {
     let scene = scene().await;
     let client = client(&scene, REPORTS).await;
     let issued = log_in(&mut scene.browser(), &client, "generic").await;
@@ -97,14 +97,14 @@ async fn codes_and_refresh_tokens_stay_with_the_server_that_the_page_named() {
     assert_error(&client.refresh_with(refresh_token, &elsewhere).await, 400, "invalid_target");
     let unnamed = client.refresh_with(refresh_token, &[("resource", "")]).await;
     assert_eq!(unnamed.status, 200, "{unnamed:?}");
-    // Nor does the token serve at a server of another provider.
+    // The token is not accepted at a server of another provider either.
     let other = LoginClient::discover(INCIDENTS, scene.stack.envoy.address()).await;
     let refused = other.call(member(&issued, "access_token")).await;
     assert_eq!(refused.status, 401, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_names_all_that_a_token_will_open() {
+async fn the_page_names_every_server_that_the_token_opens() {
     let scene = scene().await;
     let client = client(&scene, REPORTS).await;
     let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
@@ -114,9 +114,9 @@ async fn the_page_names_all_that_a_token_will_open() {
     assert!(!page.text.contains(SHARED) && !page.text.contains(REPORTS), "{page:?}");
 }
 
-/// A server whose providers have no `login` serves tokens that come from elsewhere.
+/// A server whose providers have no `login` accepts tokens obtained elsewhere.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_providers_have_no_login_names_them_and_cannot_be_logged_in_to_here() {
+async fn a_server_whose_providers_have_no_login_names_them_and_has_no_login_here() {
     let providers = start_providers([LoginShape::okta(), LoginShape::plain("api://reports")]).await;
     let stack = replica(&providers, SECRET).configure(|plugin| {
         plugin.as_object_mut().unwrap().remove("resource");
@@ -132,7 +132,7 @@ async fn a_server_whose_providers_have_no_login_names_them_and_cannot_be_logged_
         let request = scene.stack.client().get(url).header("host", "mcp.example.com");
         scene.stack.send(request).await.body["authorization_servers"].clone()
     };
-    // Of two providers, the one with a login; the other one gets no button.
+    // Of two providers, the one with a login; the other gets no button.
     assert_eq!(documented("/incidents/mcp").await, json!([ORIGIN]));
     let generic = scene.provider("generic");
     assert_eq!(documented("/reports/mcp").await, json!([generic.issuer()]));
@@ -147,7 +147,7 @@ async fn a_server_whose_providers_have_no_login_names_them_and_cannot_be_logged_
     assert!(generic.authorization_requests().is_empty());
 }
 
-/// Two servers with audiences of their own at providers that learn the audience from the login. No
+/// Two servers with audiences of their own, at providers that get the audience in the login. No
 /// provider has `client_ids`.
 async fn of_own_audiences() -> Scene {
     let shapes = [LoginShape::entra_id(), LoginShape::auth0(), LoginShape::adfs()];
@@ -195,9 +195,9 @@ async fn a_provider_is_asked_for_the_audience_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scope_comes_back_under_the_name_that_the_server_announces() {
+async fn a_granted_scope_has_the_name_that_the_server_publishes() {
     let scene = of_own_audiences().await;
-    // The prefix is in the name that it announces, and its rule has the name of the claim.
+    // The prefix is in the name that the server publishes, and its rule has the name in the claim.
     const ANNOUNCED: &str = "api://6a7f0000-0000-4000-8000-000000000000/mcp.tools";
     let client = client(&scene, REPORTS).await;
     let mut browser = scene.browser();

@@ -1,5 +1,5 @@
-//! What programs get from the endpoints of the login: metadata, CORS, and errors that blame the right
-//! party.
+//! The responses of the login endpoints to programs: metadata, CORS, and errors that blame the
+//! right party.
 
 use serde_json::{Value, json};
 use testbed::{Document, Fault, IdentityProvider, LoginClient, LoginShape, Response, form_of};
@@ -27,7 +27,7 @@ async fn send(scene: &Scene, method: &str, path: &str, fields: &[(&str, &str)]) 
 // Requirement: login-metadata-either
 // Requirement: login-metadata-one-server
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_and_resource_name_one_server_that_does_all_that_clients_need() {
+async fn the_resource_names_one_authorization_server_with_everything_that_clients_need() {
     let scene = Scene::of([LoginShape::entra_id(), LoginShape::google()]).await;
     let path = "/.well-known/oauth-protected-resource/mcp";
     let resource = send(&scene, "GET", path, &[]).await;
@@ -59,7 +59,7 @@ async fn metadata_and_resource_name_one_server_that_does_all_that_clients_need()
 // Requirement: login-endpoint-cors-token
 // Requirement: login-endpoint-cors-authorize
 #[tokio::test(flavor = "multi_thread")]
-async fn web_pages_may_read_what_programs_read_and_never_the_page() {
+async fn web_pages_may_read_every_endpoint_except_the_page() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     for (path, method) in [
@@ -81,7 +81,7 @@ async fn web_pages_may_read_what_programs_read_and_never_the_page() {
         assert_eq!(response.header("access-control-allow-credentials"), "", "{path}");
     }
     let errors = client.post_form("token_endpoint", "grant_type=x").await;
-    assert_eq!(errors.header("access-control-allow-origin"), "*", "errors too");
+    assert_eq!(errors.header("access-control-allow-origin"), "*", "errors have CORS fields too");
     let url = client.authorization_url("mcp.tools");
     let page = scene.browser().open(&url).await;
     assert_eq!(page.header("access-control-allow-origin"), "", "{page:?}");
@@ -111,11 +111,11 @@ async fn each_endpoint_has_its_methods_and_no_others() {
         assert_eq!(response.status, status, "{method} {path}: {response:?}");
         assert_eq!(response.header("allow").is_empty(), status != 405, "{method} {path}");
     }
-    assert_eq!(scene.stack.server.count(), 0, "none of them reaches the server");
+    assert_eq!(scene.stack.server.count(), 0, "no request reaches the server");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_and_errors_of_requests_do_not_touch_the_login() {
+async fn rules_and_error_formats_of_requests_do_not_apply_to_the_login() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
         plugin["allowed_origins"] = json!(["https://chat.example.com"]);
         plugin["errors"] = json!({"format": "json_rpc", "details": "full"});
@@ -134,7 +134,7 @@ async fn rules_and_errors_of_requests_do_not_touch_the_login() {
 // Requirement: login-metadata-path
 // Requirement: login-metadata-issuer
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_on_a_host_of_its_own_answers_there_alone() {
+async fn a_login_on_its_own_host_responds_only_there() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE)], |plugin| {
         plugin["login"] = json!({"issuer": "https://login.example.com", "path": "/sign-in"});
     });
@@ -153,7 +153,11 @@ async fn a_login_on_a_host_of_its_own_answers_there_alone() {
     assert_ne!(at(HOST).await.status, 200);
     let url = scene.stack.envoy.url("/sign-in/token");
     let request = scene.stack.client().post(url).header("host", HOST);
-    assert_eq!(scene.stack.send(request).await.status, 401, "it is no endpoint there");
+    assert_eq!(
+        scene.stack.send(request).await.status,
+        401,
+        "there is no endpoint on the server's host"
+    );
 }
 
 // Requirement: login-endpoint-parameters
@@ -165,7 +169,7 @@ async fn a_login_on_a_host_of_its_own_answers_there_alone() {
 // Requirement: login-iss-sent
 // Requirement: login-resource-unknown
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_of_a_client_reach_it_once_its_redirect_uri_is_trusted() {
+async fn faults_of_a_client_are_sent_to_it_once_its_redirect_uri_is_trusted() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     for (changes, error) in [
@@ -191,7 +195,7 @@ async fn faults_of_a_client_reach_it_once_its_redirect_uri_is_trusted() {
     for changes in [&[("client_id", "unknown")][..], &[("client_id", "")]] {
         let seen = scene.browser().open(&client.authorization_url_with(changes)).await;
         assert_dead_end(&seen, 400);
-        assert!(seen.text.contains("add it again"), "it says how to get out: {seen:?}");
+        assert!(seen.text.contains("add it again"), "the page says how to continue: {seen:?}");
     }
     assert!(scene.only().authorization_requests().is_empty());
 }
@@ -199,7 +203,7 @@ async fn faults_of_a_client_reach_it_once_its_redirect_uri_is_trusted() {
 // Requirement: login-token-audience
 // Requirement: login-passthrough
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_would_be_refused_is_explained_and_not_handed_on() {
+async fn a_token_that_would_be_refused_is_explained_and_not_issued() {
     let scene = Scene::alone([LoginShape::okta()]).await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -221,7 +225,7 @@ async fn a_token_that_would_be_refused_is_explained_and_not_handed_on() {
 // Requirement: login-token-errors
 // Requirement: login-refresh-logout
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fault_of_the_operator_is_never_the_clients() {
+async fn a_fault_of_the_operator_is_not_blamed_on_the_client() {
     let scene = Scene::alone([LoginShape::plain(RESOURCE)]).await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -242,11 +246,11 @@ async fn a_fault_of_the_operator_is_never_the_clients() {
         scene.only().heal();
     }
     scene.stack.envoy.await_log("invalid_client", SOON).await;
-    assert_eq!(client.refresh(refresh_token).await.status, 200, "its twin");
+    assert_eq!(client.refresh(refresh_token).await.status, 200, "the twin");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_cannot_be_reached_ends_the_login_with_words() {
+async fn an_unreachable_provider_ends_the_login_with_an_explanation() {
     let scene = Scene::configured([LoginShape::plain(RESOURCE), LoginShape::okta()], |plugin| {
         plugin["providers"][0]["cluster"] = json!("absent");
     });
@@ -261,7 +265,7 @@ async fn a_provider_that_cannot_be_reached_ends_the_login_with_words() {
 // Requirement: login-endpoint-token-form
 // Requirement: login-register-errors
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_any_size_and_kind_are_answered() {
+async fn bodies_of_any_size_and_kind_get_a_response() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let long = "x".repeat(70_000);
@@ -289,7 +293,7 @@ async fn bodies_of_any_size_and_kind_are_answered() {
     assert_eq!(scene.stack.server.count(), 0);
 }
 
-/// A host that publishes metadata documents of clients.
+/// A host that publishes client metadata documents.
 async fn publisher(document: Value) -> IdentityProvider {
     let publisher = IdentityProvider::start().await;
     publisher.serve_at(Document::Discovery, "/oauth/mcp.json");
@@ -299,7 +303,7 @@ async fn publisher(document: Value) -> IdentityProvider {
 
 // Requirement: login-client-documents
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_may_be_its_metadata_document_if_its_host_is_configured() {
+async fn a_client_may_have_a_metadata_document_if_its_host_is_configured() {
     const CLIENT_ID: &str = "https://app.example.com/oauth/mcp.json";
     const REDIRECT_URI: &str = "https://app.example.com/callback";
     let document = json!({
@@ -330,7 +334,7 @@ async fn a_client_may_be_its_metadata_document_if_its_host_is_configured() {
         let mut browser = scene.browser();
         let page = browser.open(&client.authorization_url("mcp.tools")).await;
         assert_eq!(page.asks_for_consent(), is_taken, "{document}: {page:?}");
-        // No other host's documents are fetched.
+        // No documents of other hosts are fetched.
         let foreign = [("client_id", "https://evil.example/oauth/mcp.json")];
         let foreign = browser.open(&client.authorization_url_with(&foreign)).await;
         assert_dead_end(&foreign, 400);
@@ -341,7 +345,7 @@ async fn a_client_may_be_its_metadata_document_if_its_host_is_configured() {
             assert_eq!(issued.status, 200, "{issued:?}");
             let issued = client.refresh(member(&issued, "refresh_token")).await;
             assert_eq!(issued.status, 200, "{issued:?}");
-            // Once for a while.
+            // The document is cached for a while.
             browser.open(&client.authorization_url("mcp.tools")).await;
             assert_eq!(publisher.count(Document::Discovery), 1);
         }
@@ -372,7 +376,7 @@ async fn clients_that_are_configured_need_no_registration() {
     assert_ne!(response.status, 201, "{response:?}");
 }
 
-/// Then Envoy would send the head on, ahead of the response.
+/// Envoy would otherwise forward the head before the response.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_option_that_holds_heads_back_forms_get_500_and_the_log_says_why() {
     let providers = crate::login_support::start_providers([LoginShape::plain(RESOURCE)]).await;

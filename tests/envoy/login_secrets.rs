@@ -1,4 +1,4 @@
-//! What must stay secret in a login appears nowhere but where it belongs.
+//! The secrets of a login appear only where they belong.
 
 use testbed::{Bootstrap, LoginShape, Port, SeenLogin, form};
 
@@ -12,7 +12,7 @@ async fn no_code_token_verifier_or_secret_is_in_a_log_a_metric_or_a_page() {
     let providers =
         crate::login_support::start_providers([LoginShape::plain(RESOURCE), LoginShape::google()])
             .await;
-    // All that the plugin ever says.
+    // Everything that the plugin logs.
     let port = Port::free();
     let number = port.number();
     let stack = crate::login_support::replica(&providers, SECRET)
@@ -81,9 +81,9 @@ async fn no_code_token_verifier_or_secret_is_in_a_log_a_metric_or_a_page() {
         let url = format!("http://{}{path}", port.address());
         status += &scene.stack.send(scene.stack.client().get(url)).await.text;
     }
-    assert!(status.contains("/oauth/callback/google"), "the login is shown: {status}");
+    assert!(status.contains("/oauth/callback/google"), "the login is on the page: {status}");
     for secret in &secrets {
-        assert!(secret.len() >= 10, "{secret} could be there by chance");
+        assert!(secret.len() >= 10, "{secret} is too short to search for");
         assert!(!log.contains(secret.as_str()), "in the log: {secret}\n{log}");
         assert!(!stats.contains(secret.as_str()), "in a metric: {secret}");
         assert!(!status.contains(secret.as_str()), "on the status page: {secret}");
@@ -93,11 +93,11 @@ async fn no_code_token_verifier_or_secret_is_in_a_log_a_metric_or_a_page() {
     }
 }
 
-/// What goes to a third party by URL: the provider gets nothing of the client, and the client nothing of
-/// the provider.
+/// Values in URLs reach third parties: the provider must get nothing of the client, and the client
+/// nothing of the provider.
 // Requirement: login-secret-confidential
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_side_sees_what_belongs_to_the_other() {
+async fn neither_side_sees_the_values_of_the_other() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -109,7 +109,8 @@ async fn neither_side_sees_what_belongs_to_the_other() {
     for own in [client.client_id.as_str(), &client.redirect_uri, client.verifier(), "33418"] {
         assert!(!received.contains(own), "{own}: {received}");
     }
-    // On the way, the provider's code is in the URL of the gateway's callback, as it must be.
+    // On the way, the provider's code is in the URL of the gateway's callback, which is
+    // unavoidable.
     let seen = format!("{} {issued:?}", response.url);
     for secret in provider.secrets() {
         assert!(!seen.contains(&secret), "{secret}: {seen}");

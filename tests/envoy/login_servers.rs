@@ -1,5 +1,5 @@
-//! What servers behind the gateway can do to a login: they, or whoever may write their responses, are
-//! trusted with the tokens for them, and with nothing else.
+//! What servers behind the gateway can do to a login: they, and whoever can write their responses,
+//! are trusted with their own tokens and with nothing else.
 
 use serde_json::json;
 use testbed::{LoginShape, RawServer};
@@ -11,7 +11,7 @@ use crate::login_support::{
 const COOKIE: &str = "__Host-mcp-auth-login";
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
-/// A scene whose server responds with these cookies to everything.
+/// A scene whose server sets these cookies in every response.
 async fn scene(
     server: &RawServer,
     configure: impl FnOnce(&mut serde_json::Value) + Send + 'static,
@@ -33,10 +33,10 @@ fn set(server: &RawServer, cookies: &[String]) {
     server.respond_with(&[response.as_bytes()]);
 }
 
-/// The attacker approves a login in their own browser. The server plants its cookie in the victim's,
-/// which is then sent to the provider, and would finish the login for the attacker's client.
+/// The attacker approves a login in their own browser. The server sets its cookie in the victim's,
+/// which is then sent to the provider and would finish the login for the attacker's client.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_cannot_have_a_login_finished_that_another_browser_began() {
+async fn a_server_cannot_make_a_browser_finish_a_login_that_another_began() {
     let server = RawServer::start().await;
     let scene = scene(&server, |plugin| plugin["exempt"] = json!([{"path": "/public"}])).await;
     let client = scene.client().await;
@@ -57,15 +57,15 @@ async fn a_server_cannot_have_a_login_finished_that_another_browser_began() {
     let kept = victim.cookies(HOST);
     assert_eq!(kept.keys().collect::<Vec<_>>(), ["session", "theme"]);
     assert_dead_end(&victim.follow(&sent.url, ORIGIN).await, 400);
-    // Its harmless twin: cookies of the gateway itself are kept, and those of the server.
+    // The twin: the gateway's own cookies are kept, and so are the server's.
     let response = approve(&mut victim, &client, "generic").await;
     client.code(&response);
     assert_eq!(victim.cookies(HOST).len(), 3);
 }
 
-/// What a server serves on the host of the login would be of the same origin as its page.
+/// Content of a server on the login's host would have the same origin as the page.
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_host_of_its_own_the_login_is_alone() {
+async fn a_host_for_the_login_serves_nothing_else() {
     let server = RawServer::start().await;
     let scene = scene(&server, |plugin| {
         plugin["login"] = json!({"issuer": "https://login.example.com"});
@@ -79,7 +79,7 @@ async fn on_a_host_of_its_own_the_login_is_alone() {
         ("LOGIN.example.com", "/", 404),
         ("login.example.com:8443", "/public", 404),
         ("login.example.com", "/.well-known/oauth-authorization-server", 200),
-        // Their harmless twins.
+        // Their twins.
         (HOST, "/public", 200),
         (HOST, "/mcp", 200),
     ] {

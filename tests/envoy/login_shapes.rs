@@ -1,5 +1,5 @@
-//! A client that registers itself logs people in at each of six products, though none of them takes
-//! such clients, or takes them as they come.
+//! A client that registers itself logs people in at each of six products, none of which supports
+//! such clients without changes.
 
 use serde_json::{Value, json};
 use testbed::{LoginShape, form};
@@ -9,7 +9,7 @@ use crate::login_support::{Scene, approve, log_in, member};
 // Requirement: login-code-state
 // Requirement: login-token-members
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_them_gets_people_from_the_url_to_a_tool_call_and_a_refresh() {
+async fn each_product_gets_people_from_the_url_to_a_tool_call_and_a_refresh() {
     let scene = Scene::of(LoginShape::all()).await;
     let client = scene.client().await;
     for shape in LoginShape::all() {
@@ -29,7 +29,7 @@ async fn each_of_them_gets_people_from_the_url_to_a_tool_call_and_a_refresh() {
                 "{called:?}"
             );
         }
-        // Those that rotate get the new one, and the others their only one again.
+        // Providers that rotate issue a new refresh token; the others return the only one again.
         let again = client.refresh(member(&refreshed, "refresh_token")).await;
         assert_eq!(again.status, 200, "{template}: {again:?}");
     }
@@ -37,7 +37,7 @@ async fn each_of_them_gets_people_from_the_url_to_a_tool_call_and_a_refresh() {
 
 // Requirement: login-pkce-of-own
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_them_is_asked_as_it_wants_to_be_and_never_for_a_resource() {
+async fn each_product_gets_the_request_it_supports_and_never_a_resource() {
     let scene = Scene::of(LoginShape::all()).await;
     let client = scene.client().await;
     for (template, scope, more) in [
@@ -83,7 +83,7 @@ async fn each_of_them_is_asked_as_it_wants_to_be_and_never_for_a_resource() {
 
 // Requirement: login-secret-confidential
 #[tokio::test(flavor = "multi_thread")]
-async fn the_secret_goes_to_the_token_endpoint_alone_in_the_way_that_it_supports() {
+async fn the_secret_is_sent_only_to_the_token_endpoint_with_a_supported_method() {
     let mut post_only = LoginShape::plain("https://mcp.example.com/mcp");
     post_only.metadata["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
     for (shape, is_in_form) in
@@ -111,7 +111,7 @@ async fn a_public_client_sends_its_id_and_no_secret() {
     let scene = scene.await;
     let client = scene.client().await;
     let response = approve(&mut scene.browser(), &client, "generic").await;
-    // The provider knows the gateway as a client with a secret, so it refuses.
+    // The provider has the gateway as a client with a secret, so it refuses.
     assert_eq!(client.redeem(&client.code(&response)).await.status, 503);
     let requests = scene.only().token_requests();
     assert_eq!(requests[0].authorization, "");
@@ -121,7 +121,7 @@ async fn a_public_client_sends_its_id_and_no_secret() {
 
 // Requirement: login-consent-names
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_offers_each_of_them_once_and_names_who_asks() {
+async fn the_page_offers_each_product_once_and_names_the_client() {
     let scene = Scene::of(LoginShape::all()).await;
     let client = scene.client().await;
     let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
@@ -139,7 +139,7 @@ async fn the_page_offers_each_of_them_once_and_names_who_asks() {
 const RESOURCE_ON_PAGE: &str = "https://mcp.example.com/mcp";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_for_more_gets_it_under_its_name_at_the_provider() {
+async fn a_broader_scope_is_requested_under_its_name_at_the_provider() {
     let scene = Scene::configured([LoginShape::entra_id()], |plugin| {
         plugin["access"] = json!({"rules": [
             {
@@ -170,7 +170,7 @@ async fn who_asks_for_more_gets_it_under_its_name_at_the_provider() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scope_that_nobody_here_knows_is_never_asked_for() {
+async fn an_unknown_scope_is_never_requested() {
     let scene = Scene::of([LoginShape::okta()]).await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -184,7 +184,7 @@ async fn a_scope_that_nobody_here_knows_is_never_asked_for() {
 
 // Requirement: login-endpoint-parameters
 #[tokio::test(flavor = "multi_thread")]
-async fn the_login_hint_goes_on_and_nothing_that_could_change_the_login() {
+async fn the_login_hint_is_forwarded_and_no_parameter_that_could_change_the_login() {
     let scene = Scene::plain().await;
     let client = scene.client().await;
     let mut browser = scene.browser();
@@ -207,7 +207,7 @@ async fn the_login_hint_goes_on_and_nothing_that_could_change_the_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_token_is_never_handed_on_in_place_of_an_access_token() {
+async fn an_id_token_is_never_issued_instead_of_an_access_token() {
     let scene = Scene::of([LoginShape::okta(), LoginShape::google()]).await;
     let client = scene.client().await;
     for (template, missing) in [("okta", "access_token"), ("google", "id_token")] {
@@ -248,7 +248,7 @@ async fn an_id_token_of_another_login_is_refused() {
 // Requirement: login-iss-compare
 // Requirement: login-iss-missing
 #[tokio::test(flavor = "multi_thread")]
-async fn only_those_that_announce_their_name_have_to_give_it_and_all_give_the_right_one() {
+async fn iss_is_required_where_it_is_announced_and_must_always_be_right() {
     let scene = Scene::of([LoginShape::keycloak(), LoginShape::okta()]).await;
     let client = scene.client().await;
     for (template, iss, is_taken) in [

@@ -33,7 +33,7 @@ impl Watched {
         response.text
     }
 
-    /// The login on the page, as soon as a step at a provider has this kind of result.
+    /// Returns the login on the page once a step at a provider has this kind of result.
     async fn login_with(&self, step: &str, provider: Option<&str>, kind: &str) -> Value {
         let asked = Instant::now();
         loop {
@@ -48,7 +48,7 @@ impl Watched {
     }
 }
 
-/// How a step at a provider ended; null if it was not taken.
+/// The results of a step at a provider; null if it was not taken.
 fn step_of<'a>(login: &'a Value, step: &str, provider: Option<&str>) -> &'a Value {
     let steps = login["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = steps.iter().find(|own| own["step"] == step && own["provider"] == json!(provider));
@@ -81,7 +81,7 @@ async fn the_page_shows_redirect_uris_and_the_last_results_of_each_step_and_no_s
         assert!(shown["refused"].is_null() && shown["failed"].is_null(), "{login:#}");
     }
 
-    // A fault of the operator, and one of the client, at a step that was successful before.
+    // A fault of the operator and one of the client, at steps that succeeded before.
     let code = client.code(&approve(&mut browser, &client, "generic").await);
     scene.provider("generic").fail_token(401, json!({"error": "invalid_client"}));
     assert_eq!(client.redeem(&code).await.status, 503);
@@ -142,7 +142,7 @@ async fn the_metric_counts_each_step_by_provider_and_result() {
     let expected = expected.map(|(provider, step, result, count)| {
         (format!("provider.{provider}.step.{step}.result.{result}"), count)
     });
-    // The native module hands its counts to Envoy within 50 ms.
+    // The native module passes its counts to Envoy within 50 ms.
     let asked = Instant::now();
     loop {
         let mut counted: Vec<(String, u64)> = scene

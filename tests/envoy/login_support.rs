@@ -5,7 +5,7 @@ use testbed::{
     LoginBrowser, LoginClient, LoginProvider, LoginShape, Response, SeenLogin, Stack, StackBuilder,
 };
 
-/// The URL that clients know, and its origin, which is the issuer too.
+/// The URL that clients know, and its origin, which is also the issuer.
 pub const RESOURCE: &str = "https://mcp.example.com/mcp";
 pub const ORIGIN: &str = "https://mcp.example.com";
 pub const HOST: &str = "mcp.example.com";
@@ -14,19 +14,20 @@ pub const HOST: &str = "mcp.example.com";
 pub const SECRET: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 pub const OTHER_SECRET: &str = "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
 
-/// Envoy with the login, and the providers at which people log in. Each has the name of its template.
+/// Envoy with the login, and the providers at which people log in. Each is named after its
+/// template.
 pub struct Scene {
     pub stack: Stack,
     pub providers: Vec<LoginProvider>,
 }
 
 impl Scene {
-    /// With one provider that does what the specifications say, `generic`.
+    /// A scene with one provider that follows the specifications, `generic`.
     pub async fn plain() -> Self {
         Self::of([LoginShape::plain(RESOURCE)]).await
     }
 
-    /// With providers of these shapes.
+    /// A scene with providers of these shapes.
     pub async fn of(shapes: impl IntoIterator<Item = LoginShape>) -> Self {
         Self::configured(shapes, |_| ()).await
     }
@@ -41,7 +42,7 @@ impl Scene {
         Self { stack, providers }
     }
 
-    /// In an Envoy of its own, whose log and metrics are the login's.
+    /// A scene in an Envoy of its own, whose log and metrics are only the login's.
     pub async fn alone(shapes: impl IntoIterator<Item = LoginShape>) -> Self {
         let providers = start_providers(shapes).await;
         let stack = replica(&providers, SECRET).alone().start().await;
@@ -60,7 +61,7 @@ impl Scene {
         &self.providers[0]
     }
 
-    /// A client that knows the URL of the server, and has registered.
+    /// A client that knows the URL of the server and has registered.
     pub async fn client(&self) -> LoginClient {
         let mut client = LoginClient::discover(RESOURCE, self.stack.envoy.address()).await;
         client.register().await;
@@ -74,13 +75,13 @@ impl Scene {
         LoginBrowser::new(sites.chain([self.gateway()]))
     }
 
-    /// A browser that stops where the gateway sends it.
+    /// A browser that stops where the gateway redirects it.
     pub fn browser_without_providers(&self) -> LoginBrowser {
         LoginBrowser::new([self.gateway()])
     }
 
-    /// Whether no provider's token endpoint was asked for anything.
-    pub fn has_asked_nobody(&self) -> bool {
+    /// Whether no provider's token endpoint got a request.
+    pub fn has_made_no_token_request(&self) -> bool {
         self.providers.iter().all(|provider| provider.token_requests().is_empty())
     }
 
@@ -89,7 +90,7 @@ impl Scene {
     }
 }
 
-/// Opens the page, chooses this provider, and follows until the client has its response.
+/// Opens the page, chooses this provider, and follows redirects until the client has its response.
 pub async fn approve(
     browser: &mut LoginBrowser,
     client: &LoginClient,
@@ -100,7 +101,7 @@ pub async fn approve(
     browser.press(&page, "provider", provider).await
 }
 
-/// Logs in at this provider. Returns what the token endpoint says.
+/// Logs in at this provider. Returns the token endpoint's response.
 pub async fn log_in(browser: &mut LoginBrowser, client: &LoginClient, provider: &str) -> Response {
     let approved = approve(browser, client, provider).await;
     let response = client.redeem(&client.code(&approved)).await;
@@ -113,7 +114,7 @@ pub fn member<'a>(response: &'a Response, name: &str) -> &'a str {
     response.body[name].as_str().unwrap_or_else(|| panic!("no {name}: {response:?}"))
 }
 
-/// Asserts that an endpoint that programs call refused, without any token.
+/// Asserts that an endpoint for programs refused, without issuing a token.
 pub fn assert_error(response: &Response, status: u16, error: &str) {
     assert_eq!((response.status, &response.body["error"]), (status, &json!(error)), "{response:?}");
     assert!(response.body["error_description"].is_string(), "{response:?}");
@@ -124,7 +125,7 @@ pub fn assert_error(response: &Response, status: u16, error: &str) {
     }
 }
 
-/// Asserts that the person sees a page that leads nowhere.
+/// Asserts that the person sees a page that does not lead anywhere.
 pub fn assert_dead_end(seen: &SeenLogin, status: u16) {
     assert_eq!((seen.status, seen.header("location")), (Some(status), ""), "{seen:?}");
     assert!(seen.url.starts_with(ORIGIN), "{seen:?}");
@@ -139,7 +140,7 @@ pub async fn start_providers(shapes: impl IntoIterator<Item = LoginShape>) -> Ve
     providers
 }
 
-/// An Envoy with the login before these providers, which seals with this secret.
+/// An Envoy with the login for these providers, which seals with this secret.
 pub fn replica(providers: &[LoginProvider], secret: &str) -> StackBuilder {
     let configured: Vec<Value> =
         providers.iter().map(|own| own.configuration(own.shape().template)).collect();
