@@ -100,7 +100,7 @@ struct Sample {
     /// Until `/ready` of the admin interface responds.
     ready: f64,
     /// Until the response to the first request, whose token is valid.
-    answered: f64,
+    responded: f64,
     /// Processor time until then.
     processor: f64,
 }
@@ -112,9 +112,9 @@ impl Sample {
         let envoy = builder.start().await;
         let ready = millis();
         let status = exchange(&mut connect(envoy.address()).await, request).await;
-        let answered = millis();
+        let responded = millis();
         assert_eq!(status, 200, "{}", envoy.log());
-        Self { ready, answered, processor: processor_millis(&envoy) }
+        Self { ready, responded, processor: processor_millis(&envoy) }
     }
 }
 
@@ -164,7 +164,7 @@ fn print(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
         println!(
             "{filter:12} {:22.0} {:22.0} {:22.0}",
             of(|sample| sample.ready),
-            of(|sample| sample.answered),
+            of(|sample| sample.responded),
             of(|sample| sample.processor),
         );
     }
@@ -176,7 +176,7 @@ fn print(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
         println!(
             "{filter:12} {:22.0} {:22.0} {:22.0}",
             of(|sample| sample.ready),
-            of(|sample| sample.answered),
+            of(|sample| sample.responded),
             of(|sample| sample.processor),
         );
     }
@@ -194,7 +194,7 @@ fn save(samples: &[Vec<Sample>], sizes: &[(&str, ModuleSize)]) {
             json!({
                 "filter": filter.to_string(),
                 "ready_milliseconds": values(value, |value| value.ready),
-                "first_response_milliseconds": values(value, |value| value.answered),
+                "first_response_milliseconds": values(value, |value| value.responded),
                 "processor_milliseconds": values(value, |value| value.processor),
             })
         })

@@ -72,10 +72,10 @@ fn a_route_can_have_inline_keys() {
     let (provider, other) = (Provider::new(), Provider::new());
     let (envoy, config) = start(&provider);
     let mut configuration = other.configuration();
-    let own = &mut configuration["providers"][0];
-    own.as_object_mut().unwrap().remove("jwks_url");
-    own.as_object_mut().unwrap().remove("cluster");
-    own["jwks"] = json!({"keys": [other.key.public_jwk()]});
+    let provider = &mut configuration["providers"][0];
+    provider.as_object_mut().unwrap().remove("jwks_url");
+    provider.as_object_mut().unwrap().remove("cluster");
+    provider["jwks"] = json!({"keys": [other.key.public_jwk()]});
     let route = envoy.configure_route(&configuration.to_string()).unwrap();
     for _ in 0..3 {
         let stream = open_on(&envoy, config, &other.token(), true, route);

@@ -46,7 +46,7 @@ fn workers_wait_for_keys_that_the_main_thread_fetches_for_all() {
         let configuration = provider.configuration().to_string();
         let config = envoy.configure("mcp-federated-auth", &configuration).unwrap();
         let token = provider.token();
-        let answered = AtomicUsize::new(0);
+        let served = AtomicUsize::new(0);
         let opened = AtomicUsize::new(0);
         in_workers(
             &envoy,
@@ -68,12 +68,12 @@ fn workers_wait_for_keys_that_the_main_thread_fetches_for_all() {
                 if opened.load(Ordering::SeqCst) > round % WORKERS {
                     for callout in envoy.callouts() {
                         envoy.respond(&callout, Some(("200", provider.key_set().as_bytes())));
-                        answered.fetch_add(1, Ordering::SeqCst);
+                        served.fetch_add(1, Ordering::SeqCst);
                     }
                 }
             },
         );
-        assert_eq!(answered.load(Ordering::SeqCst), 1);
+        assert_eq!(served.load(Ordering::SeqCst), 1);
         envoy.remove(config);
         assert_eq!(schedulers(), 0);
     }

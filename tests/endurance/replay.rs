@@ -67,6 +67,6 @@ async fn send(stack: &Stack, tokens: &Arc<[Arc<str>]>, lasts: Duration) -> u64 {
     sleep(lasts).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report:?}");
-    assert_eq!(report.answered(), report.planned, "{report:?}");
-    report.answered()
+    assert_eq!(report.responses(), report.planned, "{report:?}");
+    report.responses()
 }

@@ -68,7 +68,7 @@ async fn rotate_twice(workers: usize) {
     let report = load.stop().await;
     println!("{workers} workers: {report:?}");
     assert_eq!(report.failed(), 0, "with {workers} workers: {report:?}");
-    assert_eq!(report.answered(), report.planned, "with {workers} workers: {report:?}");
+    assert_eq!(report.responses(), report.planned, "with {workers} workers: {report:?}");
     assert!(report.planned >= 5 * PHASE.as_secs() * u64::from(RATE));
 }
 

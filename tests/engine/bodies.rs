@@ -135,9 +135,9 @@ fn a_body_that_is_too_large_is_refused_immediately_and_not_read() {
 #[test]
 fn a_body_that_the_host_delivers_only_in_part_is_not_forwarded() {
     let key = key("one");
-    for most in [0, 1, ALLOWED.len() - 1] {
+    for max_seen in [0, 1, ALLOWED.len() - 1] {
         let vm = guarded(&key);
-        vm.show_body(most);
+        vm.show_body(max_seen);
         let id = open_held(&vm, &token_with(&key, ISSUER, "1"));
         assert_eq!(vm.send_body(id, ALLOWED, true), b"");
         assert_broken_off(&vm, id);

@@ -68,13 +68,13 @@ fn a_request_waits_at_most_the_timeout_plus_two_seconds() {
 
 #[test]
 fn a_flood_of_requests_that_wait_is_bounded() {
-    for (max_token_size, most) in [("8KiB", 4096), ("1MiB", 32)] {
+    for (max_token_size, max_waiting) in [("8KiB", 4096), ("1MiB", 32)] {
         let mut document = configuration();
         document["max_token_size"] = max_token_size.into();
         let vm = start(&document, &SharedData::default());
         let key = key("one");
         let token = token(&key);
-        let waiting: Vec<u32> = (0..most)
+        let waiting: Vec<u32> = (0..max_waiting)
             .map(|_| {
                 let (id, outcome) = request(&vm, &token);
                 assert_paused(&outcome);

@@ -161,7 +161,7 @@ fn a_client_that_disconnects_affects_no_other() {
 
 #[test]
 fn a_flood_of_requests_that_wait_is_bounded() {
-    for (max_token_size, most) in [("8KiB", 4096), ("1MiB", 32)] {
+    for (max_token_size, max_waiting) in [("8KiB", 4096), ("1MiB", 32)] {
         let key = key("one");
         let mut configuration = fleet(&key);
         configuration["max_token_size"] = json!(max_token_size);
@@ -169,9 +169,9 @@ fn a_flood_of_requests_that_wait_is_bounded() {
         let token = token_with(&key, ISSUER, "1");
         let crowded = || {
             assert_unavailable(&request(&vm, &token).1, "too many requests are already waiting");
-            assert_eq!(vm.calls().len(), most);
+            assert_eq!(vm.calls().len(), max_waiting);
         };
-        let waiting: Vec<u32> = (0..most).map(|_| wait(&vm, &token)).collect();
+        let waiting: Vec<u32> = (0..max_waiting).map(|_| wait(&vm, &token)).collect();
         crowded();
         // A place is freed when a request is forwarded or its client disconnects.
         let calls = vm.calls();

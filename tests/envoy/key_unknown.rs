@@ -86,7 +86,7 @@ async fn a_flood_of_unknown_kids_costs_one_fetch_in_each_cooldown_and_no_memory(
         assert!(report.faults.values().all(known), "{report:?}");
         let kept = usize::try_from(after.saturating_sub(before)).unwrap();
         // Three of five cool-downs, at whatever rate the machine reached.
-        let names = usize::try_from(report.answered() / 2).unwrap() * LENGTH;
+        let names = usize::try_from(report.responses() / 2).unwrap() * LENGTH;
         assert!(names > 2_000_000, "{report:?}");
         println!("{workers} workers: {kept} bytes more after {names} bytes of names");
         assert!(kept < names / 2, "{kept} bytes more after {names} bytes of names");

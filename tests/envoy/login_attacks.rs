@@ -294,8 +294,8 @@ async fn the_name_of_a_client_cannot_change_the_page() {
     let name = "Claude” of claude.ai, which is safe: go on. “\"x\"";
     let metadata =
         json!({"client_name": name, "redirect_uris": ["http://127.0.0.1:33418/callback"]});
-    let answer = client.register_with(metadata).await;
-    member(&answer, "client_id").clone_into(&mut client.client_id);
+    let registered = client.register_with(metadata).await;
+    member(&registered, "client_id").clone_into(&mut client.client_id);
     let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
     let quoted = "“Claude&#39; of claude.ai, which is safe: go on. &#39;&#39;x&#39;”";
     assert!(page.text.contains(quoted), "{}", page.text);

@@ -22,14 +22,14 @@ fn assert_unavailable(response: &Response) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_gets_503() {
-    const MOST: usize = 32;
+    const MAX_EXCHANGES: usize = 32;
     let providers = start_providers([LoginShape::plain(RESOURCE), LoginShape::okta()]).await;
     let stack = replica(&providers, SECRET).alone().workers(1).start().await;
     let scene = Scene { stack, providers };
     let (mut browser, client) = (scene.browser(), scene.client().await);
     let issued = log_in(&mut browser, &client, "okta").await;
     let mut codes = Vec::new();
-    for _ in 0..=MOST {
+    for _ in 0..=MAX_EXCHANGES {
         codes.push(client.code(&approve(&mut browser, &client, "generic").await));
     }
     let slow = scene.provider("generic");
@@ -41,12 +41,12 @@ async fn thirty_two_exchanges_wait_for_a_provider_and_the_next_one_gets_503() {
         waiting.spawn(async move { client.redeem(&code).await });
     }
     let asked = Instant::now();
-    while slow.token_requests().len() < MOST {
-        assert!(asked.elapsed() < SOON, "{} of {MOST}", slow.token_requests().len());
+    while slow.token_requests().len() < MAX_EXCHANGES {
+        assert!(asked.elapsed() < SOON, "{} of {MAX_EXCHANGES}", slow.token_requests().len());
         sleep(Duration::from_millis(5)).await;
     }
     assert_unavailable(&client.redeem(&last).await);
-    assert_eq!(slow.token_requests().len(), MOST, "the provider got no request");
+    assert_eq!(slow.token_requests().len(), MAX_EXCHANGES, "the provider got no request");
     // The twin: another provider is not affected.
     let refreshed = client.refresh(member(&issued, "refresh_token")).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");

@@ -14,7 +14,7 @@ mod access_log;
 mod access_rules;
 mod audit;
 mod audit_plain_text;
-mod audit_unanswered;
+mod audit_without_response;
 mod bad_bytes;
 mod bound_sessions;
 mod browsers;

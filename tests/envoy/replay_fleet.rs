@@ -255,8 +255,8 @@ async fn a_redis_that_cannot_write_lets_no_token_pass() {
         ),
     ] {
         store.redis.command(&wrong);
-        let said = format!("the store says \\\"{{\\\\\\\"SET\\\\\\\":[false,\\\\\\\"{cause}");
-        assert_unavailable(&stack, &kept, &said).await;
+        let cause = format!("the store says \\\"{{\\\\\\\"SET\\\\\\\":[false,\\\\\\\"{cause}");
+        assert_unavailable(&stack, &kept, &cause).await;
         store.redis.command(&right);
     }
     assert_tokens_accepted(&stack, [("kept", kept)]).await;

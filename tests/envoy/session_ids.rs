@@ -132,8 +132,8 @@ async fn report_mode_forwards_only_valid_sessions() {
     let session = setup.begin(&ada).await;
     let bob = setup.token(json!({"sub": "bob"}));
     let narrow = setup.token(json!({"scope": "none"}));
-    let spoiled = with(&claims_of(PROVIDERS[0]), "exp", 1);
-    let expired = setup.key.token(&spoiled);
+    let past = with(&claims_of(PROVIDERS[0]), "exp", 1);
+    let expired = setup.key.token(&past);
     for (what, token, session, received, reason) in [
         ("right", &ada, session.as_str(), Some(ID), None),
         ("stolen", &bob, &session, None, Some("session_mismatch")),

@@ -116,9 +116,9 @@ pub fn faults_of_refusal(response: &Response, reason: &str) -> Vec<String> {
     let lines = response.headers.get_all("www-authenticate").iter().count();
     expect("number of challenges", lines.to_string(), challenges.to_string());
     if challenges == 1 {
-        let said = response.header("www-authenticate").split_once("error=\"");
-        let said = said.and_then(|(_, rest)| rest.split('"').next());
-        expect("error of the challenge", format!("{said:?}"), format!("{error:?}"));
+        let found = response.header("www-authenticate").split_once("error=\"");
+        let found = found.and_then(|(_, rest)| rest.split('"').next());
+        expect("error of the challenge", format!("{found:?}"), format!("{error:?}"));
     }
     let retries = response.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0);
     expect("Retry-After", retries.to_string(), (status == 503).to_string());

@@ -73,10 +73,10 @@ const HOSTS: [&str; 14] = [
 /// The id of the server whose metadata a challenge names.
 fn challenged(challenge: &str) -> Option<&'static str> {
     let url = challenge.split_once("resource_metadata=\"")?.1.split('"').next()?;
-    let own = |(_, server): &&(&str, &str)| {
+    let has_url = |(_, server): &&(&str, &str)| {
         url == server.replacen(".example/", ".example/.well-known/oauth-protected-resource/", 1)
     };
-    Some(SERVERS.iter().find(own)?.0)
+    Some(SERVERS.iter().find(has_url)?.0)
 }
 
 /// Compares the two for this host and path. Returns the difference, or the server.

@@ -65,8 +65,8 @@ pub fn findings_behind(
 ) -> [Vec<String>; 3] {
     let mut bootstrap = agreeing();
     edit_both(&mut bootstrap, edit);
-    let own = &mut bootstrap.tree()["static_resources"]["listeners"][0];
-    own.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
+    let changed = &mut bootstrap.tree()["static_resources"]["listeners"][0];
+    changed.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
     findings_of(&mut bootstrap)
 }
 

@@ -102,8 +102,8 @@ const UNSEEN: [(&str, Edit, [&str; 2]); 18] = [
     (
         "another configuration of the plugin for a route",
         |_, manager| {
-            let own = json!({"envoy.filters.http.wasm": {"@type": "x/y.PerRoute"}});
-            routes(manager, 1)[0]["typed_per_filter_config"] = own;
+            let overridden = json!({"envoy.filters.http.wasm": {"@type": "x/y.PerRoute"}});
+            routes(manager, 1)[0]["typed_per_filter_config"] = overridden;
         },
         [FIRST, "the plugin has another configuration there"],
     ),

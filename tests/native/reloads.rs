@@ -41,7 +41,7 @@ async fn two_hundred_reloads_under_load_neither_fail_a_request_nor_leak() {
         }
     }
     let report = load.stop().await;
-    assert!(report.answered() > 100, "{report:?}");
+    assert!(report.responses() > 100, "{report:?}");
     assert_eq!(report.failed(), 0, "{report:?}");
     assert_eq!(timers(stack.envoy.pid()), 1);
     let grown = stack.envoy.memory().saturating_sub(memory);

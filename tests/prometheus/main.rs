@@ -95,7 +95,8 @@ fn targets() -> Vec<(String, String, Vec<String>)> {
 fn promtool(command: [&str; 2], path: &Path) {
     let run = Command::new("promtool").args(command).arg(path).output();
     let run = run.expect("promtool is there: `make test` installs it");
-    let [output, errors] = [run.stdout, run.stderr].map(|said| String::from_utf8(said).unwrap());
+    let [output, errors] =
+        [run.stdout, run.stderr].map(|stream| String::from_utf8(stream).unwrap());
     assert!(run.status.success(), "promtool {command:?}: {output}{errors}");
 }
 

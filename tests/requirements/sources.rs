@@ -83,7 +83,7 @@ fn read_functions(text: &str, scope: &Scope) -> Vec<TestFunction> {
     let (mut requirements, mut is_test, mut is_ignored) = (Vec::new(), false, false);
     for line in text.lines() {
         let declaration =
-            ["pub(crate) ", "pub(super) "].iter().find_map(|own| line.strip_prefix(own));
+            ["pub(crate) ", "pub(super) "].iter().find_map(|prefix| line.strip_prefix(prefix));
         let module = declaration.unwrap_or(line).strip_prefix("mod ");
         if let Some(module) = module.and_then(|rest| rest.strip_suffix(" {")) {
             inner_module = Some(module.to_owned());

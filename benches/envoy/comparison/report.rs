@@ -118,7 +118,7 @@ impl Report {
         );
         println!("ratios of each round, and the ratio of the medians of all rounds");
         println!("{:6} {:19} {:46} {:>19} {:>7}", "", "", "", "by rounds", "medians");
-        for (algorithm, load, question) in self.answered() {
+        for (algorithm, load, question) in self.comparisons() {
             let Ratio { of_rounds, of_medians } = self.ratio(algorithm, load, question);
             let what = question.what;
             println!("{algorithm:6} {load:19} {what:46} {of_rounds:19.2} {of_medians:>7.2}");
@@ -158,7 +158,7 @@ impl Report {
     }
 
     /// The comparisons for which there are samples.
-    fn answered(&self) -> impl Iterator<Item = (&'static str, Load, &'static Question)> {
+    fn comparisons(&self) -> impl Iterator<Item = (&'static str, Load, &'static Question)> {
         let cases = ALGORITHMS.into_iter().flat_map(|algorithm| {
             Load::ALL.into_iter().flat_map(move |load| {
                 QUESTIONS.iter().map(move |question| (algorithm, load, question))
@@ -194,7 +194,7 @@ impl Report {
             })
             .collect();
         let ratios: Vec<Value> = self
-            .answered()
+            .comparisons()
             .map(|(algorithm, load, question)| {
                 let Ratio { of_rounds, of_medians } = self.ratio(algorithm, load, question);
                 json!({

@@ -11,15 +11,15 @@ unsafe extern "C" {
         name: Buffer,
         bytes: Buffer,
     ) -> *const c_void;
-    pub(super) fn envoy_dynamic_module_on_http_filter_config_destroy(own: *const c_void);
+    pub(super) fn envoy_dynamic_module_on_http_filter_config_destroy(pointer: *const c_void);
     pub(super) fn envoy_dynamic_module_on_http_filter_config_scheduled(
         config: *mut c_void,
-        own: *const c_void,
+        pointer: *const c_void,
         event: u64,
     );
     pub(super) fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
         config: *mut c_void,
-        own: *const c_void,
+        pointer: *const c_void,
         callout: u64,
         result: u32,
         fields: *const RawField,
@@ -31,29 +31,31 @@ unsafe extern "C" {
         name: Buffer,
         bytes: Buffer,
     ) -> *const c_void;
-    pub(super) fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(own: *const c_void);
+    pub(super) fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(
+        pointer: *const c_void,
+    );
     pub(super) fn envoy_dynamic_module_on_http_filter_new(
-        own: *const c_void,
+        pointer: *const c_void,
         stream: *mut c_void,
     ) -> *const c_void;
-    pub(super) fn envoy_dynamic_module_on_http_filter_destroy(own: *const c_void);
+    pub(super) fn envoy_dynamic_module_on_http_filter_destroy(pointer: *const c_void);
     pub(super) fn envoy_dynamic_module_on_http_filter_request_headers(
         stream: *mut c_void,
-        own: *const c_void,
+        pointer: *const c_void,
         is_end: bool,
     ) -> u32;
     pub(super) fn envoy_dynamic_module_on_http_filter_request_body(
         stream: *mut c_void,
-        own: *const c_void,
+        pointer: *const c_void,
         is_end: bool,
     ) -> u32;
     pub(super) fn envoy_dynamic_module_on_http_filter_request_trailers(
         stream: *mut c_void,
-        own: *const c_void,
+        pointer: *const c_void,
     ) -> u32;
     pub(super) fn envoy_dynamic_module_on_http_filter_scheduled(
         stream: *mut c_void,
-        own: *const c_void,
+        pointer: *const c_void,
         event: u64,
     );
 }

@@ -38,7 +38,7 @@ impl LocalResponse {
 /// detected.
 #[derive(Default)]
 struct EnvoyStream {
-    own: usize,
+    pointer: usize,
     request: Fields,
     trailers: Fields,
     buffered: Vec<u8>,
@@ -214,7 +214,7 @@ impl Envoy {
     pub fn configure(&self, filter_name: &str, configuration: &str) -> Option<usize> {
         let config = new_handle();
         with(|proxy| proxy.is_freezing = false);
-        let own = unsafe {
+        let pointer = unsafe {
             envoy_dynamic_module_on_http_filter_config_new(
                 handle(config),
                 buffer(filter_name.as_bytes()),
@@ -222,35 +222,35 @@ impl Envoy {
             )
         };
         with(|proxy| proxy.is_freezing = true);
-        if own.is_null() {
+        if pointer.is_null() {
             return None;
         }
-        with(|proxy| proxy.configs.insert(config, own.expose_provenance()));
+        with(|proxy| proxy.configs.insert(config, pointer.expose_provenance()));
         Some(config)
     }
 
     /// Removes a configuration, with its callouts.
     pub fn remove(&self, config: usize) {
-        let own = with(|proxy| {
+        let pointer = with(|proxy| {
             proxy.callouts.retain(|callout| callout.config != config);
             proxy.configs.remove(&config).expect("the configuration exists")
         });
         unsafe {
             envoy_dynamic_module_on_http_filter_config_destroy(std::ptr::with_exposed_provenance(
-                own,
+                pointer,
             ));
         }
     }
 
     /// Configures a route; `None` if the module refuses.
     pub fn configure_route(&self, configuration: &str) -> Option<usize> {
-        let own = unsafe {
+        let pointer = unsafe {
             envoy_dynamic_module_on_http_filter_per_route_config_new(
                 buffer(b"mcp-federated-auth"),
                 buffer(configuration.as_bytes()),
             )
         };
-        (!own.is_null()).then(|| own.expose_provenance())
+        (!pointer.is_null()).then(|| pointer.expose_provenance())
     }
 
     pub fn remove_route(&self, route: usize) {
@@ -281,15 +281,15 @@ impl Envoy {
             stream
         });
         let own_config = with(|proxy| proxy.configs[&config]);
-        let own = unsafe {
+        let pointer = unsafe {
             envoy_dynamic_module_on_http_filter_new(
                 std::ptr::with_exposed_provenance(own_config),
                 handle(stream),
             )
         };
-        with(|proxy| proxy.stream(handle(stream)).own = own.expose_provenance());
+        with(|proxy| proxy.stream(handle(stream)).pointer = pointer.expose_provenance());
         let status = in_callback(stream, || unsafe {
-            envoy_dynamic_module_on_http_filter_request_headers(handle(stream), own, is_end)
+            envoy_dynamic_module_on_http_filter_request_headers(handle(stream), pointer, is_end)
         });
         with(|proxy| {
             if let Some(known) = proxy.streams.get_mut(&stream) {
@@ -302,10 +302,10 @@ impl Envoy {
 
     /// Delivers a part of a body. Returns the module's status for it.
     pub fn send_body(&self, stream: usize, part: &[u8], is_end: bool) -> u32 {
-        let own = self.own(stream);
+        let pointer = self.pointer(stream);
         with(|proxy| proxy.stream(handle(stream)).received = part.to_vec());
         let status = in_callback(stream, || unsafe {
-            envoy_dynamic_module_on_http_filter_request_body(handle(stream), own, is_end)
+            envoy_dynamic_module_on_http_filter_request_body(handle(stream), pointer, is_end)
         });
         with(|proxy| {
             let Some(stream) = proxy.streams.get_mut(&stream) else { return };
@@ -320,7 +320,7 @@ impl Envoy {
 
     /// Delivers trailers. Returns the module's status for them.
     pub fn send_trailers(&self, stream: usize, trailers: &[(&str, &str)]) -> u32 {
-        let own = self.own(stream);
+        let pointer = self.pointer(stream);
         with(|proxy| {
             let trailers = trailers
                 .iter()
@@ -328,12 +328,12 @@ impl Envoy {
             proxy.stream(handle(stream)).trailers = trailers.collect();
         });
         in_callback(stream, || unsafe {
-            envoy_dynamic_module_on_http_filter_request_trailers(handle(stream), own)
+            envoy_dynamic_module_on_http_filter_request_trailers(handle(stream), pointer)
         })
     }
 
-    fn own(&self, stream: usize) -> *const c_void {
-        std::ptr::with_exposed_provenance(with(|proxy| proxy.stream(handle(stream)).own))
+    fn pointer(&self, stream: usize) -> *const c_void {
+        std::ptr::with_exposed_provenance(with(|proxy| proxy.stream(handle(stream)).pointer))
     }
 
     /// The stream ends.
@@ -424,18 +424,18 @@ impl Envoy {
 
     fn deliver(&self, is_config: bool, number: usize) {
         if is_config {
-            let Some(own) = with(|proxy| proxy.configs.get(&number).copied()) else { return };
+            let Some(pointer) = with(|proxy| proxy.configs.get(&number).copied()) else { return };
             unsafe {
                 envoy_dynamic_module_on_http_filter_config_scheduled(
                     handle(number),
-                    std::ptr::with_exposed_provenance(own),
+                    std::ptr::with_exposed_provenance(pointer),
                     0,
                 );
             }
         } else if with(|proxy| proxy.streams.contains_key(&number)) {
-            let own = self.own(number);
+            let pointer = self.pointer(number);
             with(|proxy| proxy.scheduled += 1);
-            unsafe { envoy_dynamic_module_on_http_filter_scheduled(handle(number), own, 0) };
+            unsafe { envoy_dynamic_module_on_http_filter_scheduled(handle(number), pointer, 0) };
             with(|proxy| proxy.streams.get_mut(&number).map(EnvoyStream::spoil));
         }
     }
@@ -487,18 +487,18 @@ impl Envoy {
 
     /// Responds to a callout, with the body in two parts. `None` makes it fail.
     pub fn respond(&self, callout: &Callout, response: Option<(&str, &[u8])>) {
-        let own = with(|proxy| {
+        let pointer = with(|proxy| {
             proxy.callouts.retain(|known| known.id != callout.id);
             proxy.configs.get(&callout.config).copied()
         });
-        let Some(own) = own else { return };
-        let own = std::ptr::with_exposed_provenance(own);
+        let Some(pointer) = pointer else { return };
+        let pointer = std::ptr::with_exposed_provenance(pointer);
         let config = handle(callout.config);
         match response {
             None => unsafe {
                 envoy_dynamic_module_on_http_filter_config_http_callout_done(
                     config,
-                    own,
+                    pointer,
                     callout.id,
                     1,
                     std::ptr::null(),
@@ -514,7 +514,7 @@ impl Envoy {
                 unsafe {
                     envoy_dynamic_module_on_http_filter_config_http_callout_done(
                         config,
-                        own,
+                        pointer,
                         callout.id,
                         0,
                         &raw const field,
@@ -605,12 +605,13 @@ pub fn schedulers() -> usize {
 }
 
 fn destroy(stream: usize) {
-    let own =
-        with(|proxy| proxy.streams.get_mut(&stream).map(|known| std::mem::take(&mut known.own)));
-    let Some(own) = own else { return };
-    if own != 0 {
+    let pointer = with(|proxy| {
+        proxy.streams.get_mut(&stream).map(|known| std::mem::take(&mut known.pointer))
+    });
+    let Some(pointer) = pointer else { return };
+    if pointer != 0 {
         unsafe {
-            envoy_dynamic_module_on_http_filter_destroy(std::ptr::with_exposed_provenance(own));
+            envoy_dynamic_module_on_http_filter_destroy(std::ptr::with_exposed_provenance(pointer));
         }
     }
     with(|proxy| proxy.streams.remove(&stream));

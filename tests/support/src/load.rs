@@ -23,7 +23,7 @@ const MAX_FAULTS: usize = 5;
 pub struct Load {
     connections: JoinSet<LoadReport>,
     /// The number of responses on each connection.
-    answered: Arc<[AtomicU64]>,
+    responses: Arc<[AtomicU64]>,
     end: watch::Sender<Option<Instant>>,
 }
 
@@ -50,15 +50,15 @@ impl Load {
         T: Fn(u64) -> Arc<str> + Send + Sync + 'static,
     {
         let token = Arc::new(token);
-        let answered: Arc<[_]> = (0..plan.connections).map(|_| AtomicU64::new(0)).collect();
+        let responses: Arc<[_]> = (0..plan.connections).map(|_| AtomicU64::new(0)).collect();
         let end = watch::Sender::new(None);
         let started = Instant::now();
         let mut connections = JoinSet::new();
-        for (number, _) in (0_u64..).zip(&*answered) {
+        for (number, _) in (0_u64..).zip(&*responses) {
             let one = One { plan: plan.clone(), number, started, end: end.subscribe() };
-            connections.spawn(one.run(token.clone(), answered.clone()));
+            connections.spawn(one.run(token.clone(), responses.clone()));
         }
-        Self { connections, answered, end }
+        Self { connections, responses, end }
     }
 
     /// Waits until all requests whose tokens were chosen before this call have responses.
@@ -68,9 +68,9 @@ impl Load {
     /// If that takes longer than the deadline.
     pub async fn settle(&self, deadline: Duration) {
         let asked = Instant::now();
-        let count = |answered: &AtomicU64| answered.load(Ordering::SeqCst);
-        let before: Vec<u64> = self.answered.iter().map(count).collect();
-        while self.answered.iter().zip(&before).any(|(now, before)| count(now) == *before) {
+        let count = |responses: &AtomicU64| responses.load(Ordering::SeqCst);
+        let before: Vec<u64> = self.responses.iter().map(count).collect();
+        while self.responses.iter().zip(&before).any(|(now, before)| count(now) == *before) {
             assert!(asked.elapsed() < deadline, "requests without a response after {deadline:?}");
             sleep(Duration::from_millis(5)).await;
         }
@@ -95,7 +95,7 @@ pub struct LoadReport {
     /// Responses by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Requests without a response.
-    pub unanswered: u64,
+    pub without_response: u64,
     /// The first responses other than 200, and connection errors, by the request's number.
     pub faults: BTreeMap<u64, String>,
     /// The longest time between a request and its response.
@@ -104,13 +104,14 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// Requests with a response.
-    pub fn answered(&self) -> u64 {
+    pub fn responses(&self) -> u64 {
         self.statuses.values().sum()
     }
 
     /// Requests without a response of status 200.
     pub fn failed(&self) -> u64 {
-        self.answered() - self.statuses.get(&200).copied().unwrap_or_default() + self.unanswered
+        self.responses() - self.statuses.get(&200).copied().unwrap_or_default()
+            + self.without_response
     }
 
     fn add(&mut self, part: Self) {
@@ -118,7 +119,7 @@ impl LoadReport {
         for (status, count) in part.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
-        self.unanswered += part.unanswered;
+        self.without_response += part.without_response;
         self.longest = self.longest.max(part.longest);
         part.faults.into_iter().for_each(|(request, fault)| self.fault(request, fault));
     }
@@ -140,7 +141,7 @@ struct One {
 }
 
 impl One {
-    async fn run<T>(mut self, token: Arc<T>, answered: Arc<[AtomicU64]>) -> LoadReport
+    async fn run<T>(mut self, token: Arc<T>, responses: Arc<[AtomicU64]>) -> LoadReport
     where
         T: Fn(u64) -> Arc<str> + Send + Sync + 'static,
     {
@@ -160,12 +161,12 @@ impl One {
                     }
                 }
                 Err(error) => {
-                    report.unanswered += 1;
+                    report.without_response += 1;
                     report.fault(request, error.to_string());
                 }
             }
             report.longest = report.longest.max(sent.elapsed());
-            answered[index].fetch_add(1, Ordering::SeqCst);
+            responses[index].fetch_add(1, Ordering::SeqCst);
             request += u64::from(self.plan.connections);
         }
         // Requests that there was no time for.
@@ -235,10 +236,10 @@ mod tests {
         let load = Load::start(&plan(&provider, 200), |number| number.to_string().into());
         provider.await_count(Document::KeySet, 100, Duration::from_secs(10)).await;
         let report = load.stop().await;
-        assert_eq!(report.answered(), report.planned);
+        assert_eq!(report.responses(), report.planned);
         assert!(report.planned >= 100, "{report:?}");
         assert_eq!(report.failed(), 0);
-        assert_eq!(usize::try_from(report.answered()), Ok(provider.count(Document::KeySet)));
+        assert_eq!(usize::try_from(report.responses()), Ok(provider.count(Document::KeySet)));
         // Each request had its own number.
         let tokens: std::collections::BTreeSet<_> = provider
             .requests()
@@ -246,7 +247,7 @@ mod tests {
             .flat_map(|request| request.headers)
             .filter(|(name, _)| name == "authorization")
             .collect();
-        assert_eq!(u64::try_from(tokens.len()), Ok(report.answered()));
+        assert_eq!(u64::try_from(tokens.len()), Ok(report.responses()));
     }
 
     #[tokio::test]
@@ -259,7 +260,7 @@ mod tests {
         assert_eq!(provider.count(Document::KeySet), 10);
         provider.heal(Document::KeySet);
         let report = load.stop().await;
-        assert!(report.planned > 50 && report.answered() == report.planned, "{report:?}");
+        assert!(report.planned > 50 && report.responses() == report.planned, "{report:?}");
     }
 
     #[tokio::test]
@@ -290,8 +291,8 @@ mod tests {
         provider.stop().await;
         load.settle(Duration::from_secs(10)).await;
         let report = load.stop().await;
-        assert!(report.statuses[&503] > 0 && report.unanswered > 0, "{report:?}");
-        assert_eq!(report.failed(), report.statuses[&503] + report.unanswered);
+        assert!(report.statuses[&503] > 0 && report.without_response > 0, "{report:?}");
+        assert_eq!(report.failed(), report.statuses[&503] + report.without_response);
         assert!(report.faults[&0].contains("503 status 503"), "{report:?}");
     }
 }

@@ -63,8 +63,8 @@ pub async fn raw_http2_fields(
     }
     // A server may refuse and close before it has read everything.
     let _refused = stream.write_all(&bytes).await;
-    let answered = timeout(Duration::from_secs(10), await_response(&mut stream)).await;
-    assert!(answered.is_ok(), "no response to {fields:?}");
+    let response = timeout(Duration::from_secs(10), await_response(&mut stream)).await;
+    assert!(response.is_ok(), "no response to {fields:?}");
 }
 
 /// Waits for the end of the response, or of the stream or connection.
