@@ -115,9 +115,13 @@ impl Cookie {
     }
 }
 
+/// The cookies of a request. Browsers strip spaces and tabs from names, and nothing else (RFC 6265bis
+/// §5.7): a name with other white space in front has no prefix for them, so any site of the domain may
+/// set it.
 fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&str, &str)> {
     let fields = head.values("cookie").filter_map(|field| std::str::from_utf8(field).ok());
-    fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let pairs = fields.flat_map(|field| field.split(';'));
+    pairs.filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
 }
 
 /// What a browser says about a request.
@@ -241,6 +245,26 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(browser(&[("cookie", cookie)]).id, found, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_white_space_that_browsers_keep_is_another_name() {
+        let sealer = Sealer::new(Secret::parse(&"A".repeat(43)).unwrap(), None);
+        let random = &mut Randomness::from_seed([1; 32]);
+        let sealed = sealer.seal(&BrowserId::new(random), NOW, random).unwrap();
+        let is_known = |start: &str, end: &str| {
+            let cookie = format!("a=b;{start}__Host-mcp-auth-login{end}={sealed}");
+            browser(&[("cookie", &cookie)]).id.is_some()
+        };
+        for kept in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}", "\u{2028}", "\u{b}", "\u{c}", "\r"]
+        {
+            assert!(!is_known(kept, ""), "{kept:?} in front");
+            assert!(!is_known(&format!(" {kept}"), ""), "{kept:?} in front");
+            assert!(!is_known("", kept), "{kept:?} behind");
+        }
+        for stripped in ["", " ", "\t", " \t "] {
+            assert!(is_known(stripped, ""), "{stripped:?}");
         }
     }
 

@@ -385,6 +385,12 @@ async fn a_cookie_that_the_gateway_did_not_set_is_ignored() {
         (name.clone(), value[1..].to_owned()),
         (name.trim_start_matches("__Host-").to_owned(), value.clone()),
         (format!("__Secure-{}", name.trim_start_matches("__Host-")), value.clone()),
+        // For browsers these begin with no prefix, so that any host of the domain may set them.
+        (format!("\u{2000}{name}"), value.clone()),
+        (format!("\u{a0}{name}"), value.clone()),
+        (format!("\u{85}{name}"), value.clone()),
+        (format!("\u{3000}{name}"), value.clone()),
+        (format!("{name}\u{2000}"), value.clone()),
     ] {
         let mut victim = scene.browser_without_providers();
         victim.set_cookie(HOST, &name, &value);
