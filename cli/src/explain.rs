@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use crate::Outcome;
 use crate::arguments::Explain;
 use crate::fetcher::Fetcher;
-use crate::normalisation::{Forwarded, Normalisation};
 use crate::plugin_file::{ChosenPlugin, PluginFile};
 use crate::print::{BAD, FAINT, GOOD, HEADING, PLAIN, Printer, WARNING};
 use crate::token::GivenToken;
@@ -22,8 +21,8 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
     let given = GivenToken::read(arguments.token.as_deref(), printer)?;
     let mut notes = Vec::new();
     let seen = normalisation.unwrap_or_default();
-    let url = arguments.url.as_deref().map(|url| forwarded_url(url, seen, &mut notes));
-    let path = arguments.path.as_deref().map(|path| forwarded_path(path, seen, &mut notes));
+    let url = arguments.url.as_deref().map(|url| seen.forwarded_url(url, &mut notes));
+    let path = arguments.path.as_deref().map(|path| seen.forwarded_path(path, &mut notes));
     let question = Question {
         token: &given.token,
         method: &arguments.method,
@@ -67,47 +66,6 @@ pub(crate) fn run(arguments: &Explain, printer: Printer) -> Result<Outcome, Stri
         Verdict::Refused => Outcome::Bad,
         Verdict::Undecided => Outcome::Undecided,
     })
-}
-
-/// A URL as the plugin sees it. Adds notes on the difference.
-pub(crate) fn forwarded_url(url: &str, seen: Normalisation, notes: &mut Vec<String>) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let host = seen.host(authority);
-    if host != authority {
-        notes.push(format!(
-            "Envoy changes the host {authority} to {host} before the plugin sees it"
-        ));
-    }
-    let path = match target.split('#').next() {
-        Some(path) if path.starts_with('/') => forwarded_path(path, seen, notes),
-        path => path.unwrap_or_default().to_owned(),
-    };
-    format!("{scheme}://{host}{path}")
-}
-
-/// A path as the plugin sees it. Adds notes on the difference.
-fn forwarded_path(path: &str, seen: Normalisation, notes: &mut Vec<String>) -> String {
-    let (forwarded, note) = match seen.path(path) {
-        Forwarded::As(forwarded) if forwarded == path => return forwarded,
-        Forwarded::As(forwarded) => {
-            let note = format!("Envoy changes the path to {forwarded} before the plugin sees it");
-            (forwarded, note)
-        }
-        Forwarded::Redirected(forwarded) => {
-            let note = format!(
-                "Envoy itself responds with a redirect to {forwarded}, which is judged here"
-            );
-            (forwarded, note)
-        }
-        Forwarded::Rejected => {
-            let note = "Envoy itself responds with 400 to this path: the plugin never sees it";
-            (path.to_owned(), note.to_owned())
-        }
-    };
-    notes.push(note);
-    forwarded
 }
 
 /// Prints the decision on a token.

@@ -94,6 +94,48 @@ impl Normalisation {
         self.ports
     }
 
+    /// A URL, as the plugin sees it. Adds notes on the difference.
+    pub(crate) fn forwarded_url(self, url: &str, notes: &mut Vec<String>) -> String {
+        let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let host = self.host(authority);
+        if host != authority {
+            notes.push(format!(
+                "Envoy changes the host {authority} to {host} before the plugin sees it"
+            ));
+        }
+        let path = match target.split('#').next() {
+            Some(path) if path.starts_with('/') => self.forwarded_path(path, notes),
+            path => path.unwrap_or_default().to_owned(),
+        };
+        format!("{scheme}://{host}{path}")
+    }
+
+    /// A path, as the plugin sees it. Adds notes on the difference.
+    pub(crate) fn forwarded_path(self, path: &str, notes: &mut Vec<String>) -> String {
+        let (forwarded, note) = match self.path(path) {
+            Forwarded::As(forwarded) if forwarded == path => return forwarded,
+            Forwarded::As(forwarded) => {
+                let note =
+                    format!("Envoy changes the path to {forwarded} before the plugin sees it");
+                (forwarded, note)
+            }
+            Forwarded::Redirected(forwarded) => {
+                let note = format!(
+                    "Envoy itself responds with a redirect to {forwarded}, which is judged here"
+                );
+                (forwarded, note)
+            }
+            Forwarded::Rejected => {
+                let note = "Envoy itself responds with 400 to this path: the plugin never sees it";
+                (path.to_owned(), note.to_owned())
+            }
+        };
+        notes.push(note);
+        forwarded
+    }
+
     /// A host, as the plugin sees it.
     pub(crate) fn host(self, host: &str) -> Cow<'_, str> {
         let (bare, port) = split_port(host);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Outcome;
 use crate::arguments::Tools;
-use crate::explain::{self, file, forwarded_url};
+use crate::explain::{self, file};
 use crate::fetcher::Fetcher;
 use crate::plugin_file::{ChosenPlugin, PluginFile};
 use crate::print::{BAD, GOOD, HEADING, PLAIN, Printer, WARNING};
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Tools, printer: Printer) -> Result<Outcome, String
     }
     let mut notes = Vec::new();
     let seen = normalisation.unwrap_or_default();
-    let url = arguments.url.as_deref().map(|url| forwarded_url(url, seen, &mut notes));
+    let url = arguments.url.as_deref().map(|url| seen.forwarded_url(url, &mut notes));
     let question = Question {
         token: &given.token,
         method: "POST",
