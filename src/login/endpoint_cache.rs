@@ -11,7 +11,8 @@ use crate::time::UnixTime;
 pub(crate) struct EndpointCache {
     endpoints: Option<(Rc<ProviderEndpoints>, UnixTime)>,
     failure: Option<(DiscoveryFault, UnixTime)>,
-    is_fetching: bool,
+    /// When the fetch in progress is given up.
+    fetching: Option<UnixTime>,
 }
 
 /// The result of looking up a provider's endpoints.
@@ -34,14 +35,14 @@ impl EndpointCache {
     /// Pause after a fetch that failed.
     const COOLDOWN: Duration = Duration::from_secs(10);
 
-    /// Looks the endpoints up.
-    pub(crate) fn look_up(&mut self, now: UnixTime) -> EndpointLookup {
+    /// Looks the endpoints up. A fetch that takes longer than `patience` stops no other.
+    pub(crate) fn look_up(&mut self, now: UnixTime, patience: Duration) -> EndpointLookup {
         let known = self.endpoints.as_ref();
         let usable = |limit| known.filter(|(_, fetched)| now < *fetched + limit);
         if let Some((endpoints, _)) = usable(Self::MAX_AGE) {
             return EndpointLookup::Known(endpoints.clone());
         }
-        if self.is_fetching {
+        if self.fetching.is_some_and(|deadline| now < deadline) {
             return EndpointLookup::Await;
         }
         match &self.failure {
@@ -52,7 +53,7 @@ impl EndpointCache {
                 }
             }
             _ => {
-                self.is_fetching = true;
+                self.fetching = Some(now + patience);
                 EndpointLookup::Fetch
             }
         }
@@ -64,7 +65,7 @@ impl EndpointCache {
         result: Result<ProviderEndpoints, DiscoveryFault>,
         now: UnixTime,
     ) {
-        self.is_fetching = false;
+        self.fetching = None;
         match result {
             Ok(endpoints) => {
                 self.endpoints = Some((Rc::new(endpoints), now));
@@ -81,6 +82,8 @@ mod tests {
     use super::*;
     use crate::callout::CalloutFault;
 
+    const PATIENCE: Duration = Duration::from_secs(7);
+
     fn after(seconds: u64) -> UnixTime {
         NOW + Duration::from_secs(seconds)
     }
@@ -92,32 +95,40 @@ mod tests {
     #[test]
     fn one_fetch_serves_all_logins_of_ten_minutes() {
         let mut cache = EndpointCache::default();
-        assert_eq!(cache.look_up(NOW), EndpointLookup::Fetch);
-        assert_eq!(cache.look_up(NOW), EndpointLookup::Await);
+        assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Await);
         cache.on_fetched(Ok(endpoints()), NOW);
         let known = EndpointLookup::Known(Rc::new(endpoints()));
-        assert_eq!(cache.look_up(after(599)), known);
-        assert_eq!(cache.look_up(after(600)), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(after(599), PATIENCE), known);
+        assert_eq!(cache.look_up(after(600), PATIENCE), EndpointLookup::Fetch);
+    }
+
+    #[test]
+    fn a_fetch_that_never_ends_stops_no_other() {
+        let mut cache = EndpointCache::default();
+        assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(after(6), PATIENCE), EndpointLookup::Await);
+        assert_eq!(cache.look_up(after(7), PATIENCE), EndpointLookup::Fetch);
     }
 
     #[test]
     fn a_failure_is_not_followed_by_a_fetch_for_each_login() {
         let mut cache = EndpointCache::default();
-        assert_eq!(cache.look_up(NOW), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Fetch);
         cache.on_fetched(Err(fault()), NOW);
-        assert_eq!(cache.look_up(after(9)), EndpointLookup::Failed(fault()));
-        assert_eq!(cache.look_up(after(10)), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(after(9), PATIENCE), EndpointLookup::Failed(fault()));
+        assert_eq!(cache.look_up(after(10), PATIENCE), EndpointLookup::Fetch);
     }
 
     #[test]
     fn known_endpoints_serve_for_a_day_while_the_provider_is_down() {
         let mut cache = EndpointCache::default();
-        cache.look_up(NOW);
+        cache.look_up(NOW, PATIENCE);
         cache.on_fetched(Ok(endpoints()), NOW);
         for (seconds, is_known) in [(3600, true), (24 * 3600, false)] {
-            assert_eq!(cache.look_up(after(seconds)), EndpointLookup::Fetch);
+            assert_eq!(cache.look_up(after(seconds), PATIENCE), EndpointLookup::Fetch);
             cache.on_fetched(Err(fault()), after(seconds));
-            let found = cache.look_up(after(seconds));
+            let found = cache.look_up(after(seconds), PATIENCE);
             assert_eq!(matches!(found, EndpointLookup::Known(_)), is_known, "{seconds}");
         }
     }

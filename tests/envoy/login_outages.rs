@@ -138,3 +138,29 @@ async fn while_a_provider_is_down_people_see_a_page_once_and_can_start_again() {
     scene.only().heal();
     log_in(&mut browser, &client.for_new_login(), "generic").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_leaves_during_the_discovery_ends_no_other_login() {
+    let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
+    let stack = replica(&providers, SECRET).alone().workers(1).start().await;
+    let scene = Scene { stack, providers };
+    let client = scene.client().await;
+    let provider = scene.only();
+    provider.hold_metadata();
+    let before = provider.metadata_requests().len();
+    let (mut browser, leaving) = (scene.browser(), client.clone());
+    let leaves = tokio::spawn(async move { approve(&mut browser, &leaving, "generic").await });
+    let opened = Instant::now();
+    while provider.metadata_requests().len() == before {
+        assert!(opened.elapsed() < SOON, "the login waits for the provider's metadata");
+        sleep(Duration::from_millis(5)).await;
+    }
+    leaves.abort();
+    while scene.stack.envoy.active_requests().await != Some(0) {
+        assert!(opened.elapsed() < SOON, "Envoy notices that the browser has left");
+        sleep(Duration::from_millis(5)).await;
+    }
+    provider.heal();
+    log_in(&mut scene.browser(), &client, "generic").await;
+    assert_eq!(provider.metadata_requests().len(), before + 1, "its response served this login");
+}

@@ -5,10 +5,11 @@ use std::error::Error;
 
 use walrus::{ExportItem, Module};
 
-/// The plugin's own callback for a request's head, which calls the SDK's.
-const OWN_CALLBACK: &str = "mcp_auth_on_request_headers";
-/// The name by which a host calls it.
-const OWN_CALLBACK_AS: &str = "proxy_on_request_headers";
+/// The plugin's own callbacks, and the SDK's that they replace.
+const OWN_CALLBACKS: [(&str, &str); 2] = [
+    ("mcp_auth_on_http_call_response", "proxy_on_http_call_response"),
+    ("mcp_auth_on_request_headers", "proxy_on_request_headers"),
+];
 
 /// The callbacks that do something.
 const CALLBACKS: [&str; 12] = [
@@ -27,7 +28,7 @@ const CALLBACKS: [&str; 12] = [
 ];
 
 /// Removes the SDK's empty callbacks from the module in file `input`, and exports the plugin's own
-/// callback for heads in place of the SDK's.
+/// callbacks in place of the SDK's.
 ///
 /// # Errors
 ///
@@ -51,11 +52,12 @@ pub(crate) fn trim_exports(input: &str, output: &str) -> Result<(), Box<dyn Erro
     for export in unused {
         module.exports.delete(export);
     }
-    // The SDK's callback for a request's head can express one way to pause, the host two.
-    module.exports.remove(OWN_CALLBACK_AS).map_err(|fault| format!("{input}: {fault:#}"))?;
-    let export = module.exports.iter_mut().find(|export| export.name == OWN_CALLBACK);
-    let export = export.ok_or_else(|| format!("{input}: does not export {OWN_CALLBACK}"))?;
-    OWN_CALLBACK_AS.clone_into(&mut export.name);
+    for (own, sdk) in OWN_CALLBACKS {
+        module.exports.remove(sdk).map_err(|fault| format!("{input}: {fault:#}"))?;
+        let export = module.exports.iter_mut().find(|export| export.name == own);
+        let export = export.ok_or_else(|| format!("{input}: does not export {own}"))?;
+        sdk.clone_into(&mut export.name);
+    }
     walrus::passes::gc::run(&mut module);
     module.emit_wasm_file(output).map_err(|fault| format!("{output}: {fault:#}").into())
 }

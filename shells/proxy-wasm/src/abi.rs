@@ -1,9 +1,12 @@
-//! Two host calls and a callback of the proxy-wasm ABI without the SDK, which copies each header
-//! field separately and panics when the host refuses filter state. Apart from this, only the
-//! allocator and the SDK's macro have unsafe code.
+//! Three host calls and two callbacks of the proxy-wasm ABI without the SDK, which copies each header
+//! field separately, panics when the host refuses filter state, and drops the response to a callout
+//! if the request during whose callback it was made is gone. Apart from this, only the allocator and
+//! the SDK's macro have unsafe code.
 #![allow(unsafe_code)]
 
 use std::ptr;
+
+use crate::header_pairs::encode_fields;
 
 /// `HttpRequestHeaders` in the ABI.
 const REQUEST_HEADERS: u32 = 0;
@@ -17,6 +20,18 @@ const OK: u32 = 0;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        fields: *const u8,
+        fields_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        milliseconds: u32,
+        id: *mut u32,
+    ) -> u32;
     fn proxy_set_property(
         path: *const u8,
         path_size: usize,
@@ -55,6 +70,31 @@ fn pairs(map: u32) -> Option<Vec<u8>> {
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
+/// Sends a request to a cluster on behalf of the current context. The fields are encoded by
+/// [`encode_fields`](crate::header_pairs::encode_fields). Returns the id of the callout; `None` if the
+/// host refuses, for example because the cluster does not exist or has no healthy host.
+pub(super) fn http_call(cluster: &str, fields: &[u8], body: &[u8], timeout: u32) -> Option<u32> {
+    let trailers = encode_fields::<&str>(&[])?;
+    let mut id = 0;
+    // SAFETY: the host reads this many bytes of each before the call returns, and may write to the
+    // place of the id, which it does not keep.
+    let status = unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            fields.as_ptr(),
+            fields.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout,
+            &raw mut id,
+        )
+    };
+    (status == OK).then_some(id)
+}
+
 /// Sets filter state of the current request; Envoy prefixes the name with `wasm.`. A host refuses
 /// if the plugin's capabilities exclude this call. Access logs lack the state then, which is no
 /// reason to stop a request.
@@ -82,4 +122,18 @@ extern "C" fn mcp_auth_on_request_headers(
     // SAFETY: the SDK's callback, called once for each call of the host, with the same arguments.
     let action = unsafe { proxy_on_request_headers(context_id, num_headers, end_of_stream) };
     crate::head_status(action)
+}
+
+/// The callback for the response to a callout, in place of the SDK's, which knows only callouts that
+/// were made through it. `xtask trim-exports` exports it under that name.
+#[cfg(target_family = "wasm")]
+#[unsafe(no_mangle)]
+extern "C" fn mcp_auth_on_http_call_response(
+    root_id: u32,
+    callout: u32,
+    header_count: usize,
+    body_length: usize,
+    _trailer_count: usize,
+) {
+    crate::on_callout_response(root_id, callout, header_count, body_length);
 }

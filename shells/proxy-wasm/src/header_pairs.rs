@@ -25,6 +25,23 @@ pub(super) fn decode_fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     Some(fields)
 }
 
+/// Encodes header fields in the same form; `None` if a length exceeds 32 bits.
+pub(super) fn encode_fields<T: AsRef<[u8]>>(fields: &[(T, T)]) -> Option<Vec<u8>> {
+    let number = |length: usize| Some(u32::try_from(length).ok()?.to_le_bytes());
+    let mut bytes = number(fields.len())?.to_vec();
+    for (name, value) in fields {
+        bytes.extend(number(name.as_ref().len())?);
+        bytes.extend(number(value.as_ref().len())?);
+    }
+    for (name, value) in fields {
+        for text in [name, value] {
+            bytes.extend_from_slice(text.as_ref());
+            bytes.push(0);
+        }
+    }
+    Some(bytes)
+}
+
 /// Size of the two lengths of a field in bytes.
 const LENGTHS: usize = 2 * size_of::<u32>();
 
@@ -33,18 +50,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn encode(fields: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-        let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
-        let mut bytes = number(fields.len()).to_vec();
-        for (name, value) in fields {
-            bytes.extend([number(name.len()), number(value.len())].concat());
-        }
-        for (name, value) in fields {
-            bytes.extend([name.as_slice(), &[0], value, &[0]].concat());
-        }
-        bytes
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig {
@@ -57,7 +62,7 @@ mod tests {
             fields in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..5),
             cut in any::<prop::sample::Index>(),
         ) {
-            let bytes = encode(&fields);
+            let bytes = encode_fields(&fields).unwrap();
             let borrowed: Vec<Field<'_>> =
                 fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
             prop_assert_eq!(decode_fields(&bytes), Some(borrowed));

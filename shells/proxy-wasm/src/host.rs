@@ -15,7 +15,7 @@ use mcp_federated_auth::host::{
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 
-use crate::header_pairs::decode_fields;
+use crate::header_pairs::{decode_fields, encode_fields};
 use crate::root::Engine;
 use crate::{abi, log_lines};
 
@@ -56,11 +56,7 @@ pub(crate) fn on_callout_response(
     let callout = CalloutId(token_id.into());
     let Some(max_body) = engine.max_response_body(callout) else { return };
     let host = engine.host();
-    // The response belongs to the context of its callout. The SDK has just selected another one.
-    host.effective.set(None);
-    if host.enter(host.root_id).is_err() {
-        return;
-    }
+    host.entered(host.root_id);
     let response = response(header_count, body_length, max_body);
     engine.on_callout_response(callout, response);
 }
@@ -124,24 +120,22 @@ impl Host for EnvoyHost {
         hostcalls::set_shared_data(name, Some(value), Some(version)).is_ok()
     }
 
-    /// On behalf of the root context: Envoy drops the callouts of a request that ends, and the SDK
-    /// would keep their ids forever.
+    /// On behalf of the root context: Envoy drops the callouts of a request that ends.
     fn call(&mut self, request: &CalloutRequest, timeout: Duration) -> Option<CalloutId> {
+        let fields: Vec<_> =
+            request.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let fields = encode_fields(&fields)?;
+        let body = request.body.as_deref().unwrap_or_default();
         // Envoy treats a zero timeout as no timeout.
-        if timeout < Duration::from_millis(1) {
-            return None;
-        }
+        let timeout = u32::try_from(timeout.as_millis()).ok().filter(|timeout| *timeout > 0)?;
         let stream = self.effective.get();
         self.enter(self.root_id).ok()?;
-        let fields = request.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let body = request.body.as_deref();
-        let callout =
-            hostcalls::dispatch_http_call(&request.cluster, fields, body, vec![], timeout);
+        let callout = abi::http_call(&request.cluster, &fields, body, timeout);
         if let Some(stream) = stream {
             // If this fails, the next operation selects its context again.
             let _ = self.enter(stream);
         }
-        Some(CalloutId(callout.ok()?.into()))
+        Some(CalloutId(callout?.into()))
     }
 
     /// The SDK panics when Envoy refuses, which happens only if the plugin's capabilities exclude

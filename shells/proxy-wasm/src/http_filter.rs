@@ -44,20 +44,7 @@ fn end(status: u32) -> Action {
     Action::Pause
 }
 
-impl Context for HttpFilter {
-    /// The SDK remembers that the callout was made during a callback of this request.
-    fn on_http_call_response(
-        &mut self,
-        token_id: u32,
-        num_headers: usize,
-        body_size: usize,
-        _num_trailers: usize,
-    ) {
-        if let Some(engine) = &self.engine {
-            host::on_callout_response(&mut engine.borrow_mut(), token_id, num_headers, body_size);
-        }
-    }
-}
+impl Context for HttpFilter {}
 
 impl HttpContext for HttpFilter {
     fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {

@@ -2,8 +2,9 @@
 //! [`mcp_federated_auth::Engine`], and makes no decisions.
 //!
 //! There is a root context for each configuration and worker thread, which owns an engine; the HTTP
-//! contexts of its requests share it. Callouts are made on behalf of the root context, because the
-//! response to a callout of a request is lost with the request.
+//! contexts of its requests share it. Callouts are made on behalf of the root context, and the root
+//! context's engine gets their responses, because the response to a callout of a request is lost with
+//! the request.
 
 mod abi;
 #[cfg(any(target_family = "wasm", test))]
@@ -19,6 +20,8 @@ mod status_filter;
 
 #[doc(hidden)]
 pub use head_status::head_status;
+#[doc(hidden)]
+pub use root::on_callout_response;
 
 /// Registers the filter with the SDK. The host calls this once in each VM, before anything else.
 pub fn install() {

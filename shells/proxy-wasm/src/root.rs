@@ -1,7 +1,8 @@
 //! The root context: one per configuration and worker thread.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
 
 use log::error;
 use mcp_federated_auth::{Config, ConfigError, StatusConfig, StatusPageFilter};
@@ -16,6 +17,20 @@ use crate::status_filter::StatusFilter;
 
 /// The engine of a worker thread.
 pub(crate) type Engine = mcp_federated_auth::Engine<EnvoyHost>;
+
+thread_local! {
+    /// The engine of each root context in this VM.
+    static ENGINES: RefCell<HashMap<u32, Weak<RefCell<Engine>>>> = RefCell::default();
+}
+
+/// The host has the response to a callout of this root context, or the callout has failed: then
+/// there are no header fields.
+pub fn on_callout_response(root_id: u32, callout: u32, header_count: usize, body_length: usize) {
+    let engine = ENGINES.with_borrow(|engines| engines.get(&root_id)?.upgrade());
+    if let Some(engine) = engine {
+        host::on_callout_response(&mut engine.borrow_mut(), callout, header_count, body_length);
+    }
+}
 
 /// A root context, and its role once it is configured.
 pub(crate) struct Root {
@@ -39,25 +54,18 @@ impl Root {
             self.page = Some(Rc::new(RefCell::new(page)));
         } else {
             let engine = Engine::new(Config::from_bytes(bytes)?, host, VerifySignature);
-            self.engine = Some(Rc::new(RefCell::new(engine)));
+            let engine = Rc::new(RefCell::new(engine));
+            ENGINES.with_borrow_mut(|engines| {
+                engines.retain(|_, engine| engine.strong_count() > 0);
+                engines.insert(self.context_id, Rc::downgrade(&engine));
+            });
+            self.engine = Some(engine);
         }
         Ok(())
     }
 }
 
-impl Context for Root {
-    fn on_http_call_response(
-        &mut self,
-        token_id: u32,
-        num_headers: usize,
-        body_size: usize,
-        _num_trailers: usize,
-    ) {
-        if let Some(engine) = &self.engine {
-            host::on_callout_response(&mut engine.borrow_mut(), token_id, num_headers, body_size);
-        }
-    }
-}
+impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {

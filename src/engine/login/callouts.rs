@@ -143,7 +143,8 @@ impl<H: Host> Engine<H> {
         now: UnixTime,
     ) -> Option<Step> {
         let logins = self.logins.as_mut()?;
-        let endpoints = match logins.endpoints[id].look_up(now) {
+        let patience = logins.timeouts[id] + GRACE;
+        let endpoints = match logins.endpoints[id].look_up(now, patience) {
             EndpointLookup::Known(endpoints) => Ok(endpoints),
             EndpointLookup::Failed(fault) => Err(fault),
             lookup @ (EndpointLookup::Fetch | EndpointLookup::Await) => {
@@ -160,7 +161,7 @@ impl<H: Host> Engine<H> {
                     return Some(Login::busy(Some(id), awaiting.stage()));
                 }
                 let awaited = AwaitedByLogin::Endpoints(id, awaiting);
-                self.let_login_wait(stream, awaited, timeout + GRACE, now);
+                self.let_login_wait(stream, awaited, patience, now);
                 return None;
             }
         };

@@ -330,8 +330,12 @@ impl Vm {
             host.call_response = response;
             host.effective = self.root;
         });
-        // SAFETY: as above.
-        unsafe { proxy_on_http_call_response(self.root, call.id, header_count, body_length, 0) };
+        mcp_federated_auth_proxy_wasm::on_callout_response(
+            self.root,
+            call.id,
+            header_count,
+            body_length,
+        );
         with_host(|host| host.call_response = None);
         self.hand_over_unseen();
     }
@@ -381,13 +385,6 @@ unsafe extern "C" {
     fn proxy_on_request_headers(context_id: u32, num_headers: usize, end_of_stream: bool) -> u32;
     fn proxy_on_request_body(context_id: u32, body_size: usize, end_of_stream: bool) -> u32;
     fn proxy_on_request_trailers(context_id: u32, num_trailers: usize) -> u32;
-    fn proxy_on_http_call_response(
-        context_id: u32,
-        token_id: u32,
-        num_headers: usize,
-        body_size: usize,
-        num_trailers: usize,
-    );
     fn proxy_on_done(context_id: u32) -> bool;
     fn proxy_on_log(context_id: u32);
     fn proxy_on_delete(context_id: u32);

@@ -20,8 +20,8 @@ use crate::port::Port;
 pub struct LoginProvider {
     port: Port,
     shared: Arc<Mutex<State>>,
-    /// Whether token requests get no response for now.
-    holds_tokens: watch::Sender<bool>,
+    /// The endpoint whose requests get no response for now.
+    held: watch::Sender<Option<HeldEndpoint>>,
     server: JoinHandle<()>,
 }
 
@@ -34,6 +34,12 @@ pub struct LoginRequest {
     pub parameters: BTreeMap<String, String>,
     /// The field `Authorization`, empty if there is none.
     pub authorization: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldEndpoint {
+    Metadata,
+    Token,
 }
 
 /// Changes a document before it is served.
@@ -102,9 +108,9 @@ impl LoginProvider {
             requests: Vec::new(),
         }));
         let state = shared.clone();
-        let (holds_tokens, held) = watch::channel(false);
-        let serve_one = move |stream| serve_one(stream, state.clone(), held.clone());
-        Self { port, shared, holds_tokens, server: tokio::spawn(serve(listener, serve_one)) }
+        let (held, holding) = watch::channel(None);
+        let serve_one = move |stream| serve_one(stream, state.clone(), holding.clone());
+        Self { port, shared, held, server: tokio::spawn(serve(listener, serve_one)) }
     }
 
     /// Where it listens.
@@ -187,7 +193,12 @@ impl LoginProvider {
 
     /// Gives no response to token requests until it is [healed](Self::heal).
     pub fn hold_tokens(&self) {
-        self.holds_tokens.send_replace(true);
+        self.held.send_replace(Some(HeldEndpoint::Token));
+    }
+
+    /// Gives no response to requests for its metadata until it is [healed](Self::heal).
+    pub fn hold_metadata(&self) {
+        self.held.send_replace(Some(HeldEndpoint::Metadata));
     }
 
     /// Publishes no keys from now on.
@@ -202,7 +213,7 @@ impl LoginProvider {
 
     /// Publishes keys, logs people in and gives tokens again.
     pub fn heal(&self) {
-        self.holds_tokens.send_replace(false);
+        self.held.send_replace(None);
         let mut state = self.state();
         state.token_fault = None;
         state.lacks_keys = false;
@@ -219,6 +230,12 @@ impl LoginProvider {
     pub fn authorization_requests(&self) -> Vec<LoginRequest> {
         let path = self.state().shape.paths.authorize;
         self.requests(path)
+    }
+
+    /// The requests for its metadata so far.
+    pub fn metadata_requests(&self) -> Vec<LoginRequest> {
+        let path = self.state().metadata_path();
+        self.requests(&path)
     }
 
     /// The token requests so far.
@@ -260,10 +277,14 @@ impl State {
         format!("{}/.well-known/openid-configuration", self.issuer().trim_end_matches('/'))
     }
 
+    fn metadata_path(&self) -> String {
+        self.metadata_url().trim_start_matches(&self.origin).to_owned()
+    }
+
     fn respond(&mut self, request: &LoginRequest) -> ServedResponse {
         let paths = self.shape.paths;
         let path = request.path.as_str();
-        if self.metadata_url() == format!("{}{path}", self.origin) {
+        if path == self.metadata_path() {
             self.metadata()
         } else if path == paths.keys && self.lacks_keys {
             ServedResponse::status(503)
@@ -504,16 +525,21 @@ fn json_response(status: u16, body: &Value) -> ServedResponse {
 async fn serve_one(
     mut stream: TcpStream,
     shared: Arc<Mutex<State>>,
-    mut held: watch::Receiver<bool>,
+    mut held: watch::Receiver<Option<HeldEndpoint>>,
 ) -> io::Result<()> {
     let Some(request) = read_whole(&mut stream, parsed).await? else { return Ok(()) };
     let state = || shared.lock().expect("no holder of the lock panics");
-    let is_for_tokens = {
+    let endpoint = {
         let mut state = state();
         state.requests.push(request.clone());
-        request.path == state.shape.paths.token
+        if request.path == state.shape.paths.token {
+            Some(HeldEndpoint::Token)
+        } else {
+            (request.path == state.metadata_path()).then_some(HeldEndpoint::Metadata)
+        }
     };
-    if is_for_tokens && held.wait_for(|is_held| !is_held).await.is_err() {
+    let is_served = |held: &Option<HeldEndpoint>| held.is_none() || *held != endpoint;
+    if held.wait_for(is_served).await.is_err() {
         return Ok(());
     }
     let response = state().respond(&request);
