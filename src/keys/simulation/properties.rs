@@ -1,4 +1,4 @@
-//! What holds in each run of the simulation.
+//! Properties of every run of the simulation.
 
 use super::*;
 
@@ -33,7 +33,7 @@ proptest! {
 }
 
 #[test]
-fn ten_minutes_of_steady_state_cost_what_one_fetcher_needs_however_many_workers_there_are() {
+fn ten_minutes_of_steady_state_cost_the_fetches_of_one_worker() {
     for workers in [1, 4, 16] {
         let mut world = World::new(workers, SETTINGS);
         world.source.max_age = Some(60);
@@ -45,7 +45,7 @@ fn ten_minutes_of_steady_state_cost_what_one_fetcher_needs_however_many_workers_
 }
 
 #[test]
-fn a_key_set_with_a_lifetime_of_a_week_is_fetched_again_before_the_cap() {
+fn a_key_set_with_a_lifetime_of_a_week_is_fetched_again_before_the_maximum() {
     for (cap, fetches) in [(60, 16..=20), (600, 1..=2)] {
         let cap = Duration::from_secs(cap);
         let mut world = World::new(4, KeySettings { max_age_cap: cap, ..SETTINGS });

@@ -43,7 +43,7 @@ proptest! {
         world.begin(0, token, world.now());
         let result = world.run(0);
         match Shard::decode(0, &bytes) {
-            // In our format, so whoever wrote it controls the store anyway.
+            // These bytes are in our format, so their writer controls the store in any case.
             Some(_) => {}
             None => {
                 result?;
@@ -59,7 +59,7 @@ proptest! {
 }
 
 #[test]
-fn exactly_one_passes_of_workers_that_all_read_before_one_writes() {
+fn exactly_one_of_several_workers_that_read_before_a_write_passes() {
     let mut world = World::new(Shard::MAX_ENTRIES);
     for worker in 0..WORKERS {
         world.begin(worker, (1, 100), world.now());
@@ -77,7 +77,7 @@ fn a_worker_that_is_always_late_gives_up_after_a_bounded_number_of_attempts() {
     let mut world = World::new(Shard::MAX_ENTRIES);
     world.begin(0, (0, 100), world.now());
     for number in 1..100 {
-        // This worker reads; then the other is faster.
+        // This worker reads, then the other one replaces the value first.
         world.step(0).unwrap();
         if world.workers[0].is_none() {
             break;
