@@ -53,7 +53,7 @@ pub fn names(shared: &SharedData) -> Vec<String> {
 }
 
 #[test]
-fn of_many_workers_that_spend_a_token_simultaneously_exactly_one_passes() {
+fn a_token_that_many_workers_spend_simultaneously_passes_in_exactly_one() {
     const WORKERS: usize = 8;
     let key = key("one");
     let configuration = single_use(&key);

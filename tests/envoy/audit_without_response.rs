@@ -9,7 +9,7 @@ use crate::support::SOON;
 
 /// The server receives the call and may carry it out.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_whose_client_goes_away_before_the_response_is_unknown() {
+async fn a_call_whose_client_disconnects_before_the_response_is_unknown() {
     let setup = Setup::start_in(|_| {}, |_| {}).await;
     // The server sends nothing until it is told to.
     let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{JSON}\r\n");

@@ -131,7 +131,7 @@ async fn keys_in_certificates_are_found_by_their_thumbprints() {
             refused.push((name, stranger.sign(&header, &claims), "bad_signature"));
         }
     }
-    // Each header selects a key by the name of another certificate.
+    // The header has the thumbprint of another key's certificate.
     let first: String = certificates[0].lines().filter(|line| !line.starts_with('-')).collect();
     let first = base64url(Sha1::digest(BASE64_STANDARD.decode(first).unwrap()));
     let elliptic = &keys[2];
@@ -277,7 +277,7 @@ async fn a_kid_of_one_provider_is_unknown_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audience_picks_among_providers_of_one_issuer() {
+async fn the_audience_selects_one_of_the_providers_of_an_issuer() {
     let (first, second) = (
         SigningKey::generate(Algorithm::Es256, "same"),
         SigningKey::generate(Algorithm::Es256, "same"),

@@ -267,7 +267,7 @@ async fn a_filtered_list_is_not_cached_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_mode_holds_nothing_back_and_breaks_nothing() {
+async fn report_mode_holds_no_response_back_and_changes_none() {
     let setup = Setup::start_with(|configuration| {
         configuration["access"] = rules();
         configuration["mode"] = json!("report");

@@ -379,7 +379,7 @@ async fn a_request_with_a_token_that_was_spent_does_not_reach_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_with_a_token_that_could_not_be_remembered_does_not_reach_the_server() {
+async fn a_request_whose_token_cannot_be_recorded_does_not_reach_the_server() {
     /// The number of tokens that fit into one of the 256 shards of the store.
     const MAX_IDS: usize = 512;
     let keys = Keys::generate();

@@ -17,7 +17,7 @@ async fn start() -> Stack {
 
 // Requirement: origin
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listed_origin_and_none_at_all_pass() {
+async fn a_listed_origin_and_a_request_without_origin_pass() {
     let stack = start().await;
     for origin in [APP, LOCAL] {
         let request = stack.request().bearer_auth(stack.token()).header("origin", origin);

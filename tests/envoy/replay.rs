@@ -52,7 +52,7 @@ async fn a_single_use_token_passes_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
+async fn exactly_one_of_50_simultaneous_uses_of_a_token_reaches_the_server() {
     const USES: usize = 50;
     const ROUNDS: usize = 20;
     with_one_worker_and_with_four(|workers| async move {
@@ -188,7 +188,7 @@ async fn the_same_jti_of_two_issuers_is_two_tokens_and_each_provider_has_its_own
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_listener_or_configuration_forgets_nothing() {
+async fn a_new_listener_or_configuration_keeps_the_spent_tokens() {
     with_one_worker_and_with_four(|workers| async move {
         let mut stack = single_use(workers).updatable().start().await;
         let mut spent = Vec::new();

@@ -59,7 +59,7 @@ fn faults_unless_one_passed(name: &str, responses: &[Response]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
+async fn exactly_one_of_50_simultaneous_uses_of_a_token_reaches_the_server() {
     const ROUNDS: usize = 10;
     with_one_worker_and_with_four(|workers| async move {
         let store = FleetStore::start().await;
@@ -79,7 +79,7 @@ async fn of_50_simultaneous_uses_of_a_token_exactly_one_reaches_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_50_uses_of_a_token_at_two_envoys_exactly_one_reaches_a_server() {
+async fn exactly_one_of_50_uses_of_a_token_at_two_envoys_reaches_a_server() {
     const ROUNDS: usize = 10;
     let store = FleetStore::start().await;
     let key = key();

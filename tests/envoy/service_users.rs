@@ -43,7 +43,7 @@ fn person(provider: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_without_sub_is_a_services_where_configured() {
+async fn a_token_without_sub_belongs_to_a_service_where_configured() {
     let key = SigningKey::generate(Algorithm::Es256, "k");
     let stack = start(&key, Value::Null).await;
     let marked = with(&with(&machine("duende"), "sub", "nightly"), "upn", "somebody");

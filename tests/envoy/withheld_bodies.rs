@@ -92,7 +92,7 @@ async fn a_head_that_no_message_could_make_acceptable_is_refused() {
 
 /// MCP messages are in POSTs only, so a rule about messages must not admit other methods.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_in_the_body_of_another_method_admits_nothing() {
+async fn a_message_in_the_body_of_another_method_admits_no_request() {
     for inspect in ["body", "headers"] {
         let mut access = ping_rules();
         access["mcp"] = json!({"inspect": inspect, "upstream_validates_headers": true});

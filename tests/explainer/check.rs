@@ -302,7 +302,7 @@ fn the_plugin_is_found_in_istios_resources() {
 }
 
 #[test]
-fn the_status_page_is_not_taken_for_a_plugin_that_authenticates() {
+fn the_status_page_is_not_read_as_an_authenticating_plugin() {
     let mut bootstrap = Bootstrap::status_example();
     let page = bootstrap.status_plugin();
     page["name"] = json!("mcp-federated-auth");
@@ -312,7 +312,7 @@ fn the_status_page_is_not_taken_for_a_plugin_that_authenticates() {
 }
 
 #[test]
-fn other_files_are_not_taken_for_a_configuration() {
+fn other_files_are_not_read_as_a_configuration() {
     for text in ["", "a: b", "- 1", "kind: Deployment", "static_resources: {}", "eyJh.eyJh.c2ln"] {
         let run = mcp_auth(&["check", &file(".yaml", text)], "");
         assert_eq!(run.code, Some(2), "{text}: {run:?}");

@@ -224,7 +224,7 @@ fn a_shown_tool_may_still_be_refused() {
 }
 
 #[test]
-fn a_refused_token_sees_nothing() {
+fn no_item_is_shown_to_a_refused_token() {
     let case = Case::new(rules());
     let expired = case.token(json!({"exp": now() - 9000}));
     let run = case.run(&tools(), &expired, &["--json"]);

@@ -96,7 +96,7 @@ fn missing_required_fields_are_refused() {
 }
 
 #[test]
-fn a_default_of_the_page_is_what_a_missing_field_means() {
+fn a_missing_field_has_the_default_on_the_page() {
     let mut compared = 0;
     for row in rows(&config_reference()) {
         let Some(default) = row.value() else { continue };

@@ -65,7 +65,7 @@ fn a_service_is_recognised_by_its_subject_or_a_marker() {
 }
 
 #[test]
-fn a_token_without_user_is_a_services_only_where_configured() {
+fn a_token_without_user_belongs_to_a_service_only_where_configured() {
     let rules = |userless_is_service| IdentityRules {
         user_claims: vec![ClaimPath::name("upn"), ClaimPath::from_names(["account", "name"])],
         userless_is_service,

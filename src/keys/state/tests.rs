@@ -65,7 +65,7 @@ fn a_lease_outlives_its_fetch_but_never_blocks_forever() {
 }
 
 #[test]
-fn a_set_is_refreshed_ahead_of_its_expiry_whatever_the_jitter() {
+fn a_key_set_is_refreshed_before_its_expiry_whatever_the_jitter() {
     for jitter in [0, 1, 7_499, 7_500, u64::MAX] {
         let state = fetched(600, jitter);
         assert!(!state.may_fetch(Demand::Due, &SETTINGS, at(569)));

@@ -201,7 +201,7 @@ fn open_route() -> Value {
     route(&json!({"prefix": "/"}), &cluster_name("mcp", 0), filters)
 }
 
-/// The bootstrap that Envoy Gateway makes of all resources.
+/// The bootstrap that Envoy Gateway generates from all resources.
 fn bootstrap(site: &Site) -> Bootstrap {
     let mut bootstrap = site.example("minimal.yaml");
     let traffic = resource("ClientTrafficPolicy", "mcp")["spec"].clone();

@@ -55,7 +55,7 @@ async fn the_schemas_detect_typos() {
     assert_eq!(faults.len(), 3, "{faults:?}");
 }
 
-/// The clusters that Istio makes of the ServiceEntries and DestinationRules.
+/// The clusters that Istio generates from the ServiceEntries and DestinationRules.
 fn clusters() -> Value {
     let rules = specs("DestinationRule");
     let clusters = specs("ServiceEntry").into_iter().map(|entry| {
@@ -89,8 +89,8 @@ fn clusters() -> Value {
     clusters.collect()
 }
 
-/// The bootstrap that Istio makes of all resources: the listener of minimal.yaml, with the plugin
-/// and its configuration in JSON, the clusters, and the EnvoyFilter applied.
+/// The bootstrap that Istio generates from all resources: the listener of minimal.yaml, with the
+/// plugin and its configuration in JSON, the clusters, and the EnvoyFilter applied.
 fn bootstrap(site: &Site) -> testbed::Bootstrap {
     let mut bootstrap = site.example("minimal.yaml");
     let mut site_clusters = clusters();
