@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_inside_another_one_is_no_navigation() {
+    fn a_page_in_a_frame_is_not_a_navigation() {
         for (fields, is_navigation) in [
             (&[][..], true),
             (&[("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate")], true),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_comes_from_a_page_of_the_gateway_for_certain() {
+    fn an_approval_must_come_from_a_page_of_the_gateway() {
         let origin = "https://login.example.com";
         for (fields, is_own) in [
             (&[][..], false),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_is_recognised_by_its_own_sealed_cookie_alone() {
+    fn a_browser_is_recognised_only_by_its_own_sealed_cookie() {
         let sealer = Sealer::new(Secret::parse(&"A".repeat(43)).unwrap(), None);
         let random = &mut Randomness::from_seed([1; 32]);
         let id = BrowserId::new(random);
@@ -270,7 +270,7 @@ mod tests {
 
     // Requirement: login-consent-cookie
     #[test]
-    fn cookies_of_the_gateway_are_host_bound_and_no_script_reads_them() {
+    fn cookies_of_the_gateway_are_host_bound_and_hidden_from_scripts() {
         let cookie = Cookie::Browser.set("x", &issuer());
         assert_eq!(
             cookie,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_of_the_gateway_are_taken_out_and_others_stay() {
+    fn cookies_of_the_gateway_are_removed_and_others_are_kept() {
         for (field, left) in [
             ("a=b", None),
             ("", None),

@@ -167,7 +167,7 @@ mod tests {
     const ISSUER: &str = "https://id.example.com";
 
     #[test]
-    fn a_code_is_taken_with_all_that_its_exchange_needs() {
+    fn a_code_is_accepted_with_everything_that_its_exchange_needs() {
         let state = state(true);
         let callback = read(&[("code", "abc"), ("state", &state), ("iss", ISSUER)]).unwrap();
         let Callback::Code(code) = callback else { panic!("{callback:?}") };
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_is_announced_must_be_named_and_be_the_right_one() {
+    fn an_announced_issuer_must_be_present_and_right() {
         for (requires_iss, iss, result) in [
             (true, Some(ISSUER), Ok(())),
             (false, Some(ISSUER), Ok(())),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_in_another_browser_leads_nowhere() {
+    fn a_callback_in_another_browser_is_refused() {
         let state = state(false);
         let query = [("code", "abc"), ("state", state.as_str())];
         assert!(read(&query).is_ok());
@@ -206,7 +206,7 @@ mod tests {
 
     // Requirement: login-consent-state
     #[test]
-    fn a_state_serves_its_provider_for_ten_minutes() {
+    fn a_state_is_valid_at_its_provider_for_ten_minutes() {
         let state = state(false);
         let query = [("code", "abc"), ("state", state.as_str())];
         let late = NOW + Duration::from_secs(600);
@@ -214,7 +214,7 @@ mod tests {
         let query = format!("code=abc&state={state}");
         for other in [
             LoginProvider { name: "other".to_owned(), ..provider() },
-            // Another provider has taken over the name.
+            // Another provider now has the name.
             LoginProvider { issuer: "https://other.example".to_owned(), ..provider() },
             LoginProvider { client_id: "other".to_owned(), ..provider() },
         ] {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_goes_on_to_the_client_as_a_code() {
+    fn an_error_reaches_the_client_as_a_code() {
         let state = state(false);
         let callback = read(&[("error", "access_denied"), ("state", &state)]).unwrap();
         assert!(matches!(callback, Callback::Error { code: ErrorCode::AccessDenied, .. }));

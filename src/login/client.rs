@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_uses_its_own_redirect_uris_as_far_as_they_are_still_allowed() {
+    fn a_client_uses_those_of_its_redirect_uris_that_are_still_allowed() {
         let uri = |string| RedirectUri::parse(string).unwrap();
         let policy =
             RedirectPolicy { allows_loopback: true, uris: vec![uri("https://a.example/cb")] };

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_does_not_fit_is_refused() {
+    fn an_invalid_document_is_refused() {
         let uris = json!(["https://claude.ai/cb"]);
         for (document, fault) in [
             (json!([]), DocumentFault::OtherClient),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_json_and_means_one_thing() {
+    fn a_document_is_json_without_duplicate_members() {
         let uris = r#""redirect_uris": ["https://claude.ai/cb"]"#;
         let document = format!(r#"{{"client_id": "{URL}", {uris}}}"#);
         for (content_type, is_read) in [
@@ -208,6 +208,6 @@ mod tests {
         assert_eq!(read_as(200, None, &twice), Err(DocumentFault::NotAnObject));
         let method = r#""token_endpoint_auth_method": "private_key_jwt""#;
         let with_key = format!(r#"{{"client_id": "{URL}", {uris}, {method}}}"#);
-        assert!(read_as(200, None, &with_key).is_ok(), "it is a public client here");
+        assert!(read_as(200, None, &with_key).is_ok(), "the client is public here");
     }
 }

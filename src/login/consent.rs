@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::seal::Randomness;
 
-    /// How client, resource and provider are configured.
+    /// The configuration of client, resource and provider.
     #[derive(Clone)]
     struct Configured {
         client: Option<ConfiguredClient>,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consent_covers_nothing_else() {
+    fn a_consent_covers_no_other_request() {
         let mut consents = Consents::default();
         let (request, configured) = (client_request(), Configured::new());
         consents.add(&request, &configured.basis(), NOW);
@@ -214,7 +214,7 @@ mod tests {
     type Change = Box<dyn FnOnce(&mut Configured)>;
 
     #[test]
-    fn a_consent_is_void_when_client_resource_or_provider_are_configured_in_another_way() {
+    fn a_consent_is_void_once_the_client_resource_or_provider_is_reconfigured() {
         let mut consents = Consents::default();
         let (request, configured) = (client_request(), Configured::new());
         consents.add(&request, &configured.basis(), NOW);
@@ -273,11 +273,11 @@ mod tests {
             let changed = Configured::changed(change);
             assert!(!consents.cover(&request, &changed.basis(), NOW), "{what}");
         }
-        assert!(consents.cover(&request, &Configured::new().basis(), NOW), "their twin");
+        assert!(consents.cover(&request, &Configured::new().basis(), NOW), "the twin");
     }
 
     #[test]
-    fn a_full_cookie_forgets_the_oldest_consent_and_still_fits() {
+    fn a_full_cookie_drops_the_oldest_consent_and_still_fits() {
         let mut consents = Consents::default();
         let configured = Configured::new();
         let request = |state: usize| ClientRequest {

@@ -211,7 +211,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn basic_is_preferred_and_supported_where_nothing_is_said() {
+    fn basic_is_preferred_and_the_default() {
         let name = "token_endpoint_auth_methods_supported";
         for (methods, found) in [
             (json!(["client_secret_post"]), Ok(ClientAuthentication::Post)),
@@ -221,13 +221,13 @@ pub(super) mod tests {
             let read = read(&with(name, methods)).map(|endpoints| endpoints.authentication);
             assert_eq!(read, found);
         }
-        // A public client uses none of them.
+        // A public client uses no such method.
         let public = LoginProvider { client_secret: None, ..provider() };
         assert!(read_for(&with(name, json!(["private_key_jwt", "none"])), &public).is_ok());
     }
 
     #[test]
-    fn a_document_that_could_lead_elsewhere_is_refused() {
+    fn a_document_with_missing_or_unsafe_endpoints_is_refused() {
         let endpoint = |name, url: &str| with(name, json!(url));
         for (document, fault) in [
             (with("issuer", json!("https://evil.example")), DiscoveryFault::OtherIssuer),
@@ -261,7 +261,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn it_is_known_whether_responses_name_the_issuer() {
+    fn the_metadata_says_whether_responses_have_iss() {
         let name = "authorization_response_iss_parameter_supported";
         assert!(read(&with(name, json!(true))).unwrap().announces_iss);
         assert!(!read(&with(name, json!("true"))).unwrap().announces_iss);

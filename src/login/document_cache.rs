@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_serves_for_five_minutes_and_a_failure_for_half_a_minute() {
+    fn a_document_is_cached_for_five_minutes_and_a_failure_for_half_a_minute() {
         let mut cache = DocumentCache::default();
         assert_eq!(cache.look_up(&url(1), NOW), DocumentLookup::Fetch);
         assert_eq!(cache.look_up(&url(1), NOW), DocumentLookup::Await);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cause_a_bounded_number_of_fetches_and_documents() {
+    fn unknown_documents_cause_a_bounded_number_of_fetches_and_entries() {
         let mut cache = DocumentCache::default();
         let mut fetches = 0;
         for index in 0..1000 {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_never_come_leave_room_for_no_more_than_there_is() {
+    fn documents_that_never_arrive_use_a_bounded_number_of_places() {
         let mut cache = DocumentCache::default();
         let mut fetches = 0;
         for minute in 0..3_u64 {
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(fetches, DocumentCache::MAX_COUNT);
     }
 
-    /// Asks for this many unknown documents, none of which exists.
+    /// Requests this many unknown documents, none of which exists.
     fn flood(cache: &mut DocumentCache, count: usize, now: UnixTime) {
         for index in 0..count {
             let url = url(100_000 + index);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_unknown_documents_costs_a_known_one_nothing() {
+    fn a_flood_of_unknown_documents_does_not_affect_a_known_one() {
         let mut cache = DocumentCache::default();
         cache.look_up(&url(1), NOW);
         cache.on_fetched(url(1), Ok(client()), NOW);
@@ -236,13 +236,17 @@ mod tests {
         }
         flood(&mut cache, 200, after(300));
         assert_eq!(cache.look_up(&url(2), after(300)), DocumentLookup::Busy);
-        assert_eq!(cache.look_up(&url(1), after(300)), DocumentLookup::Fetch, "it is due");
+        assert_eq!(
+            cache.look_up(&url(1), after(300)),
+            DocumentLookup::Fetch,
+            "the document is due"
+        );
         cache.on_fetched(url(1), Ok(client()), after(300));
         assert_eq!(cache.look_up(&url(1), after(599)), known);
     }
 
     #[test]
-    fn documents_of_strangers_displace_the_one_that_was_not_used_for_the_longest_time() {
+    fn unknown_documents_evict_the_least_recently_used_one() {
         let mut cache = DocumentCache::default();
         for index in 0..2 {
             cache.on_fetched(url(index), Ok(client()), NOW);
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_document_serves_half_an_hour_while_its_host_is_out_of_order() {
+    fn a_known_document_is_used_for_half_an_hour_while_its_host_fails() {
         let out_of_order = DocumentFault::Callout(CalloutFault::NoResponse);
         let is_served = |fault: &DocumentFault, seconds| {
             let mut cache = DocumentCache::default();
@@ -273,7 +277,7 @@ mod tests {
         };
         assert!(is_served(&out_of_order, 300) && is_served(&out_of_order, 1798));
         assert!(!is_served(&out_of_order, 1800));
-        // Its host says that it is another one now, or none.
+        // Its host now says that it is another document, or that there is none.
         let gone = CalloutFault::Status { status: Some(404), body: String::new() };
         assert!(!is_served(&DocumentFault::Callout(gone), 300));
         assert!(!is_served(&DocumentFault::OtherClient, 300));

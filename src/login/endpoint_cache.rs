@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn one_fetch_serves_all_logins_of_ten_minutes() {
+    fn one_fetch_is_enough_for_all_logins_in_ten_minutes() {
         let mut cache = EndpointCache::default();
         assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Fetch);
         assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Await);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_not_followed_by_a_fetch_for_each_login() {
+    fn after_a_failure_not_every_login_causes_a_fetch() {
         let mut cache = EndpointCache::default();
         assert_eq!(cache.look_up(NOW, PATIENCE), EndpointLookup::Fetch);
         cache.on_fetched(Err(fault()), NOW);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn known_endpoints_serve_for_a_day_while_the_provider_is_down() {
+    fn known_endpoints_are_used_for_a_day_while_the_provider_is_down() {
         let mut cache = EndpointCache::default();
         cache.look_up(NOW, PATIENCE);
         cache.on_fetched(Ok(endpoints()), NOW);

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_of_a_token_is_what_was_granted_or_else_what_was_asked_for() {
+    fn the_scope_of_a_token_is_the_granted_or_else_the_requested_one() {
         for (grant, scope, named) in [
             (code(), Some("openid api://mcp/write"), Some("write")),
             (code(), Some("openid"), None),
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_refresh_token_goes_on_serving_where_no_new_one_comes() {
+    fn without_a_new_refresh_token_the_old_one_stays_valid() {
         for (grant, given, kept) in [
             (refresh(), None, Some("old")),
             (refresh(), Some("new"), Some("new")),
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_kind_of_token_is_never_handed_on_instead() {
+    fn the_other_kind_of_token_is_never_issued_instead() {
         let of = |token| LoginProvider { token, ..provider() };
         let id_token = id_token(&json!({"nonce": "n-1"}));
         for (kind, body, has_token) in [
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_the_provider_is_not_blamed_on_the_registration_of_the_gateway() {
+    fn a_rate_limit_of_the_provider_is_not_blamed_on_the_gateways_registration() {
         let line = |status| read(code(), status, &json!("x")).err().unwrap().to_string();
         assert!(line(429).contains("limits how often") && !line(429).contains("client_secret_env"));
         assert!(line(404).contains("client_secret_env"));

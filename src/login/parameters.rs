@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_or_too_much_is_not_a_form() {
+    fn bytes_that_are_not_utf_8_or_too_many_are_not_a_form() {
         for bytes in [&b"a=%ff"[..], b"%ff=1", b"a=\xff", "a=1&".repeat(65).as_bytes()] {
             assert!(Parameters::parse(bytes).is_err(), "{bytes:?}");
         }

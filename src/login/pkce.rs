@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_verifier_fits_its_challenge() {
+    fn a_generated_verifier_matches_its_challenge() {
         let verifier = CodeVerifier::new(&mut Randomness::from_seed([3; 32]));
         assert!(verifier.challenge().is_of(verifier.as_str()));
     }

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_has_the_name_here_that_the_resource_gives_it() {
+    fn a_scope_has_the_name_that_the_resource_gives_it() {
         let names = ScopeNames::Prefixed("api://mcp/".to_owned());
         for (known, expected) in [
             (&["read"][..], "read"),

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_and_its_beginnings_are_left_out() {
+    fn a_secret_and_its_prefixes_are_removed() {
         const SECRET: &str = "s3cret:+é-and-more";
         for (string, left) in [
             ("bad s3cret:+é-and-more!", "bad […]!"),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_send_a_code_elsewhere_or_run_code_is_refused() {
+    fn a_uri_that_could_leak_a_code_or_run_a_script_is_refused() {
         for string in [
             "",
             "/cb",
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_names_the_host_that_it_goes_back_to() {
+    fn the_page_names_the_host_of_the_redirect_uri() {
         for (given, host) in [
             ("https://claude.ai/api/mcp/auth_callback", "claude.ai"),
             ("http://[::1]:1/cb", "[::1]"),

@@ -111,7 +111,7 @@ mod tests {
     // Requirement: login-register-unknown-metadata
     // Requirement: login-register-response
     #[test]
-    fn a_client_gets_its_own_metadata_back_and_an_id_that_holds_what_is_allowed() {
+    fn the_response_has_the_clients_metadata_and_an_id_with_the_allowed_uris() {
         let uris = ["http://localhost:1/cb", "https://elsewhere.example/cb", "javascript:x"];
         let (status, response) = send(&json!({
             "redirect_uris": uris, "client_name": "Claude", "token_endpoint_auth_method": "client_secret_basic",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_do_not_fit_are_refused() {
+    fn invalid_metadata_are_refused() {
         let long = |n: usize| format!("http://localhost/{}", "x".repeat(n));
         for body in [
             json!([]),

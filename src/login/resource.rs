@@ -88,7 +88,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_client_gets_what_it_asks_for_as_far_as_the_resource_knows_it() {
+    fn a_client_gets_the_requested_scopes_that_the_resource_has() {
         for (asked, scopes) in [
             (None, &["read"][..]),
             (Some(""), &["read"]),
@@ -103,7 +103,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn case_of_the_host_default_port_and_a_slash_at_the_end_make_no_difference() {
+    fn case_of_the_host_default_port_and_a_slash_at_the_end_are_ignored() {
         for (named, is_it) in [
             ("https://mcp.example.com", true),
             ("https://mcp.example.com/", true),

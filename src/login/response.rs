@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_has_only_the_characters_that_it_may_have() {
+    fn a_description_has_only_allowed_characters() {
         let error = OAuthError::new(ErrorCode::InvalidGrant, "say \"é\"\\\n");
         assert_eq!(error.description(), "say '?'/?");
     }

@@ -78,7 +78,7 @@ impl<'a> Visitor<'a> {
         self.login.on_body(form, Some(body.as_bytes()), NOW, random)
     }
 
-    /// Takes the response, and its cookies.
+    /// Returns the response, and keeps its cookies.
     fn response(&mut self, step: Step) -> Response {
         let Step::Respond(response, _) = step else { panic!("there is no response yet") };
         if let Some(cookie) = field(&response, "set-cookie") {
@@ -96,7 +96,7 @@ impl<'a> Visitor<'a> {
         self.login.on_endpoints(id, *awaiting, Ok(&endpoints), NOW, random)
     }
 
-    /// Opens the page. Returns what its form holds.
+    /// Opens the page. Returns the hidden fields of its form.
     fn page(&mut self, client_id: &str) -> String {
         let path = authorize_path(client_id, &[]);
         let step = self.head("GET", &path, &[]);
@@ -118,7 +118,7 @@ impl<'a> Visitor<'a> {
         parameter(field(&response, "location").unwrap(), "state")
     }
 
-    /// Comes back from the provider.
+    /// Returns from the provider.
     fn callback(&mut self, state: &str) -> Response {
         let path = format!("/oauth/callback/example?code=provider-code&state={state}");
         let step = self.head("GET", &path, &[]);
@@ -222,10 +222,13 @@ fn a_client_logs_in_and_refreshes() {
     assert!(body["refresh_token"].is_string(), "the old one stays valid");
 }
 
-/// Plays the provider's token endpoint and the judgement. Returns what the client gets.
+/// Plays the provider's token endpoint and the judgement of its token. Returns the client's
+/// response.
 fn handed_on(client: &mut Visitor<'_>, step: Step, grant: &str, refresh: Option<&str>) -> Value {
     let step = client.discovered(step);
-    let Step::Exchange(id, request, exchange) = step else { panic!("the provider is not asked") };
+    let Step::Exchange(id, request, exchange) = step else {
+        panic!("the provider gets no request")
+    };
     let form: Vec<(String, String)> =
         form_urlencoded::parse(request.body.as_deref().unwrap()).into_owned().collect();
     assert_eq!(form.first().unwrap().1, grant);
@@ -249,7 +252,7 @@ fn handed_on(client: &mut Visitor<'_>, step: Step, grant: &str, refresh: Option<
 }
 
 #[test]
-fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
+fn a_token_that_would_be_refused_is_not_issued_and_the_reason_is_named() {
     let login = login();
     let mut client = Visitor::new(&login, 1);
     let client_id = registered(&mut client);
@@ -286,7 +289,7 @@ fn a_token_that_would_be_refused_is_not_handed_on_and_the_reason_is_named() {
 }
 
 #[test]
-fn a_consent_in_one_browser_serves_in_no_other() {
+fn a_consent_in_one_browser_is_not_valid_in_another() {
     let login = login();
     let client_id = registered(&mut Visitor::new(&login, 1));
     let mut attacker = Visitor::new(&login, 2);
@@ -296,7 +299,7 @@ fn a_consent_in_one_browser_serves_in_no_other() {
     assert_eq!(victim.approve(&pending), None, "the page was made for the attacker's browser");
     let state = attacker.approve(&pending).unwrap();
     assert_eq!(victim.callback(&state).status, 400);
-    assert_eq!(attacker.callback(&state).status, 303, "its harmless twin");
+    assert_eq!(attacker.callback(&state).status, 303, "the twin");
 }
 
 #[test]
@@ -316,7 +319,7 @@ fn an_approval_without_the_page_of_this_gateway_is_refused() {
 }
 
 #[test]
-fn who_cancels_is_sent_back_with_access_denied() {
+fn a_cancelled_login_returns_access_denied() {
     let login = login();
     let client_id = registered(&mut Visitor::new(&login, 1));
     let mut browser = Visitor::new(&login, 2);
@@ -331,7 +334,7 @@ fn who_cancels_is_sent_back_with_access_denied() {
 }
 
 #[test]
-fn a_remembered_consent_skips_the_page_on_the_persons_own_initiative_alone() {
+fn a_remembered_consent_skips_the_page_only_if_the_person_started_the_login() {
     let login = Login { consent: ConsentMode::Remember, ..login() };
     let client_id = registered(&mut Visitor::new(&login, 1));
     let mut browser = Visitor::new(&login, 2);
@@ -360,7 +363,7 @@ fn a_remembered_consent_skips_the_page_on_the_persons_own_initiative_alone() {
 }
 
 #[test]
-fn an_unknown_client_is_told_to_register_anew() {
+fn an_unknown_client_is_told_to_register_again() {
     let login = login();
     let mut client = Visitor::new(&login, 1);
     let step = client.token("forged", &[("grant_type", "refresh_token")]);
@@ -373,7 +376,7 @@ fn an_unknown_client_is_told_to_register_anew() {
 }
 
 #[test]
-fn only_the_endpoints_of_the_login_are_its_own() {
+fn the_login_serves_only_the_paths_of_its_endpoints() {
     let login = login();
     let endpoint =
         |authority: &str, path: &str| login.endpoint(authority.as_bytes(), path.as_bytes());
@@ -383,7 +386,7 @@ fn only_the_endpoints_of_the_login_are_its_own() {
         "/oauth/tokens",
         "/oauth/callback/other",
         "/oauth/callback/example/x",
-        // A route that limits `/oauth/token` knows none of these.
+        // A route that limits `/oauth/token` does not match these paths.
         "/oauth/token/",
         "/oauth/%74oken",
     ] {
@@ -401,7 +404,7 @@ fn only_the_endpoints_of_the_login_are_its_own() {
 }
 
 #[test]
-fn a_host_of_its_own_serves_nothing_but_the_login() {
+fn a_host_for_the_login_serves_nothing_else() {
     let mut login = login();
     login.issuer = Issuer::parse("https://login.example.com").unwrap();
     let of = |login: &Login, authority: &str, path: &str| {

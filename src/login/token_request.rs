@@ -310,7 +310,7 @@ pub(super) mod tests {
 
     // Requirement: login-code-short
     #[test]
-    fn the_code_alone_is_worth_nothing() {
+    fn a_code_is_refused_if_another_parameter_is_missing_or_wrong() {
         for (changes, error) in [
             (&[("code_verifier", "")][..], "invalid_request"),
             (&[("code_verifier", &"a".repeat(43))], "invalid_grant"),
@@ -385,7 +385,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_gateway_authenticates_as_the_provider_supports_it() {
+    fn the_gateway_authenticates_with_a_method_that_the_provider_supports() {
         let (form, credentials) = sent(&provider(), ClientAuthentication::Basic);
         let expected = STANDARD.encode("gateway:s3cret%3A%2B");
         assert_eq!(credentials, Some(format!("Basic {expected}")));
@@ -404,7 +404,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_printed() {
+    fn no_secret_is_printed() {
         let printed = format!("{:?} {:?}", with_code(&[]).unwrap(), ClientSecret::new("s3".into()));
         for secret in ["provider's code", "s3"] {
             assert!(!printed.contains(secret), "{printed}");

@@ -220,7 +220,7 @@ pub(super) mod tests {
 
     // Requirement: login-pkce-of-own
     #[test]
-    fn the_provider_is_asked_with_pkce_state_and_nonce_of_the_gateway_and_never_for_a_resource() {
+    fn the_request_to_the_provider_has_pkce_state_and_nonce_and_no_resource() {
         let (base, query) = visit(Some("ada@example.com"));
         assert_eq!(base, "https://id.example.com/authorize");
         let value = |name: &str| query.get(name).map(String::as_str);
@@ -246,7 +246,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_hint_of_the_client_replaces_that_of_the_configuration() {
+    fn a_login_hint_of_the_client_replaces_the_configured_one() {
         for (hint, expected) in [(Some("ada"), "ada"), (None, "configured")] {
             let mut provider = provider();
             provider.parameters = [("login_hint".to_owned(), "configured".to_owned())].into();
@@ -272,7 +272,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nothing_of_the_client_is_readable_on_the_way() {
+    fn no_value_of_the_client_is_readable_in_the_state() {
         let (_, query) = visit(None);
         assert!(
             !query.values().any(|value| value.contains("localhost") || value == "client state")

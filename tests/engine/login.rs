@@ -1,5 +1,4 @@
-//! The whole way of a login: registration, page, approval, the visit at the provider, code, token,
-//! refresh.
+//! A whole login: registration, page, approval, the visit at the provider, code, token, refresh.
 
 use serde_json::json;
 use testkit::form;
@@ -66,7 +65,7 @@ fn the_gateway_exchanges_the_providers_code_with_its_own_verifier_and_secret() {
     assert_eq!(back.url, REDIRECT_URI);
     assert_eq!(back.parameters["state"], "client-state");
     assert_eq!(back.parameters["iss"], ORIGIN);
-    assert!(gateway.vm.calls().is_empty(), "nothing is exchanged yet");
+    assert!(gateway.vm.calls().is_empty(), "no code is exchanged yet");
 
     gateway.open_token(&code_request(&client_id, &back.parameters["code"]));
     let call = token_call(&gateway.vm);
@@ -82,7 +81,7 @@ fn the_gateway_exchanges_the_providers_code_with_its_own_verifier_and_secret() {
 }
 
 #[test]
-fn a_refresh_token_brings_a_new_token_and_a_new_refresh_token() {
+fn a_refresh_token_gets_a_new_token_and_a_new_refresh_token() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     let code = gateway.code(&client_id);
@@ -131,7 +130,7 @@ fn the_metadata_name_the_gateway_as_the_authorization_server() {
 }
 
 #[test]
-fn another_replica_with_the_same_secret_goes_on_at_each_step() {
+fn another_replica_with_the_same_secret_can_continue_at_each_step() {
     let replicas = [0; 5].map(|_| Gateway::start());
     let client_id = replicas[0].register();
     let mut browser = Browser::default();
@@ -166,7 +165,7 @@ fn a_client_id_metadata_document_is_fetched_once_for_several_logins() {
     }
     let browser = Browser::default();
     let id = browser.visit(&gateway, &authorize(url, &[]), "cross-site");
-    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200, "it is cached");
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200, "the document is cached");
 }
 
 #[test]
@@ -220,7 +219,7 @@ fn each_step_is_counted() {
 }
 
 #[test]
-fn without_login_its_paths_are_those_of_the_server() {
+fn without_login_its_paths_belong_to_the_server() {
     let vm = start(&crate::provider::configuration(), &SharedData::default());
     for (method, path, status) in [
         ("GET", "/oauth/authorize", 401),
@@ -250,7 +249,7 @@ fn the_page_names_client_destination_server_and_scopes() {
     assert_eq!(page.header("cache-control"), Some("no-store"));
 }
 
-/// Three servers of the login: two whose tokens are the same, and one of another provider.
+/// Three servers behind the login: two whose tokens are the same, and one with another provider.
 fn several() -> Gateway {
     let mut configuration = with_login();
     configuration.as_object_mut().unwrap().remove("resource");
@@ -273,7 +272,7 @@ fn several() -> Gateway {
 }
 
 #[test]
-fn the_page_names_all_servers_that_the_token_opens_and_offers_their_providers_alone() {
+fn the_page_names_all_servers_that_the_token_opens_and_offers_only_their_providers() {
     let gateway = several();
     let client_id = gateway.register();
     let mut browser = Browser::default();
@@ -292,11 +291,11 @@ fn the_page_names_all_servers_that_the_token_opens_and_offers_their_providers_al
     let calls = gateway.vm.calls().len();
     let id = browser.submit(&gateway, &page, ("provider", "other"), &[]);
     assert_eq!(responded(&gateway.vm.outcome(id)).status, 400);
-    assert_eq!(gateway.vm.calls().len(), calls, "the provider of another server is not asked");
+    assert_eq!(gateway.vm.calls().len(), calls, "the provider of another server gets no request");
 }
 
 #[test]
-fn where_clients_may_not_register_an_earlier_registration_is_void() {
+fn without_registration_earlier_registrations_are_void() {
     let client_id = Gateway::start().register();
     let mut configuration = with_login();
     configuration["login"] = json!({
@@ -311,7 +310,7 @@ fn where_clients_may_not_register_an_earlier_registration_is_void() {
 }
 
 #[test]
-fn the_name_of_a_client_ends_with_its_quotation_mark() {
+fn the_name_of_a_client_cannot_end_its_quotation_marks() {
     let gateway = Gateway::start();
     let name = "Claude” of claude.ai: go on “\"x\"";
     let metadata = json!({"redirect_uris": [REDIRECT_URI], "client_name": name});

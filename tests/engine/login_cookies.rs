@@ -6,8 +6,8 @@ use crate::host::{Fields, Outcome};
 use crate::login_support::{Browser, Gateway, HOST, authorize, with_login};
 use crate::provider::configuration;
 
-/// Sends a request, and has the server respond with these cookies. Returns those that the client
-/// gets.
+/// Sends a request, and lets the server set these cookies in its response. Returns the cookies that
+/// the client gets.
 #[track_caller]
 fn cookies_after(gateway: &Gateway, fields: &[(&str, &[u8])], set: &[&[u8]]) -> Vec<Vec<u8>> {
     let head: [(&str, &[u8]); 2] = [(":method", b"GET"), (":authority", HOST.as_bytes())];
@@ -50,14 +50,14 @@ fn no_response_of_a_server_sets_a_cookie_of_the_gateway() {
             let left = cookies_after(&gateway, fields, &[OTHER, planted, b"a=b"]);
             assert_eq!(left, [OTHER.to_vec(), b"a=b".to_vec()]);
         }
-        // Without one of the gateway's, they stay as they are.
+        // Without a cookie of the gateway, they are unchanged.
         let left = cookies_after(&gateway, fields, &[OTHER, b"raw=\xff"]);
         assert_eq!(left, [OTHER.to_vec(), b"raw=\xff".to_vec()]);
     }
 }
 
 #[test]
-fn report_mode_lets_no_server_set_one_either() {
+fn in_report_mode_no_server_sets_a_cookie_of_the_gateway_either() {
     let mut configuration = with_login();
     configuration["mode"] = json!("report");
     let gateway = Gateway::start_with(&configuration);
@@ -65,7 +65,7 @@ fn report_mode_lets_no_server_set_one_either() {
     assert_eq!(left, [OTHER.to_vec()]);
 }
 
-/// Sends a request to the server that is allowed. Returns its stream.
+/// Sends a request that is forwarded to the server. Returns its stream.
 fn send_with_token(gateway: &Gateway) -> u32 {
     let authorization = format!("Bearer {}", gateway.token());
     let (id, _) = gateway.vm.request(&[
@@ -90,7 +90,7 @@ fn a_response_whose_cookies_cannot_be_removed_does_not_reach_the_client() {
 }
 
 #[test]
-fn only_forwarded_requests_are_looked_after_and_none_without_login() {
+fn only_responses_to_forwarded_requests_are_checked_and_none_without_login() {
     let gateway = Gateway::start();
     let id = send_with_token(&gateway);
     assert!(gateway.vm.reads_response(id));

@@ -1,4 +1,4 @@
-//! What strangers send holds up no login of others, and hides no line of the log.
+//! A flood of unauthenticated requests blocks no login of others, and hides no line of the log.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::login_support::{
     logged, refresh_request, respond_with_endpoints, responded, with_login,
 };
 
-/// Opens this many token requests, each with a code of a login of its own.
+/// Opens this many token requests, each with the code of a separate login.
 fn redeem(gateway: &Gateway, client_id: &str, count: usize) -> Vec<u32> {
     let codes: Vec<String> = (0..count).map(|_| gateway.code(client_id)).collect();
     codes.iter().map(|code| gateway.open_token(&code_request(client_id, code))).collect()
@@ -24,7 +24,7 @@ fn at_most_32_codes_are_exchanged_at_a_provider() {
     respond_with_endpoints(&gateway.vm);
     assert_eq!(gateway.vm.calls().len(), 32);
     assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
-    // Clients that hang up leave the calls of the proxy under way.
+    // If clients disconnect, the proxy's callouts continue.
     streams[..32].iter().for_each(|id| gateway.vm.close(*id));
     let late = redeem(&gateway, &client_id, 1)[0];
     assert_error(&responded(&gateway.vm.outcome(late)), 503, "temporarily_unavailable");
@@ -33,7 +33,7 @@ fn at_most_32_codes_are_exchanged_at_a_provider() {
 }
 
 #[test]
-fn codes_that_wait_for_a_provider_hold_up_no_refresh() {
+fn codes_that_wait_for_a_provider_do_not_block_refreshes() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     let code = gateway.code(&client_id);
@@ -54,7 +54,7 @@ fn one_code_of_a_login_is_exchanged_at_a_time() {
     let mut browser = Browser::default();
     let page = browser.open(&gateway, &authorize(&client_id, &[]));
     let to_provider = browser.approve(&gateway, &page);
-    // Whoever has approved a login once can come back with as many codes as they make up.
+    // A user who has approved a login once can return with any number of made-up codes.
     let code = |made_up: &str| {
         let back = browser.return_from_provider(&gateway, &to_provider, &[("code", made_up)]);
         back.parameters["code"].clone()
@@ -71,10 +71,10 @@ fn one_code_of_a_login_is_exchanged_at_a_time() {
     let refused = br#"{"error":"invalid_grant"}"#;
     gateway.vm.respond(&gateway.vm.calls()[0], "400", &[], refused);
     assert_error(&responded(&gateway.vm.outcome(first)), 400, "invalid_grant");
-    assert!(is_waiting(&gateway, open(&codes[1])), "the first one is over");
+    assert!(is_waiting(&gateway, open(&codes[1])), "the first exchange has ended");
 }
 
-/// Begins a registration whose body does not come. Returns its stream.
+/// Begins a registration whose body does not arrive. Returns its stream.
 fn open_body(gateway: &Gateway) -> u32 {
     let (id, outcome) = begin_registration(gateway);
     assert!(matches!(outcome, Outcome::Paused));
@@ -91,7 +91,7 @@ fn begin_registration(gateway: &Gateway) -> (u32, Outcome) {
 }
 
 #[test]
-fn bodies_that_never_come_make_room_for_one_that_does() {
+fn bodies_that_never_arrive_make_room_for_one_that_does() {
     let gateway = Gateway::start();
     let open: Vec<u32> = (0..1024)
         .map(|index| {
@@ -107,7 +107,7 @@ fn bodies_that_never_come_make_room_for_one_that_does() {
     gateway.vm.tick();
     assert_eq!(responded(&gateway.vm.outcome(open[0])).status, 408, "the oldest");
     assert!(open[1..].iter().all(|id| is_waiting(&gateway, *id)));
-    // A body that was sent leaves its place.
+    // A request whose body has arrived frees its place.
     gateway.register();
     gateway.vm.tick();
     assert!(is_waiting(&gateway, open[1]));
@@ -128,7 +128,7 @@ fn bodies_are_bounded_even_before_a_tick_makes_room() {
 }
 
 #[test]
-fn bodies_that_never_come_are_ended_a_few_at_a_time() {
+fn requests_whose_bodies_never_arrive_are_ended_a_few_at_a_time() {
     let gateway = Gateway::start();
     let open: Vec<u32> = (0..150).map(|_| open_body(&gateway)).collect();
     gateway.vm.advance(Duration::from_secs(10));
@@ -140,7 +140,7 @@ fn bodies_that_never_come_are_ended_a_few_at_a_time() {
     }
 }
 
-/// A gateway at which clients may be documents of a host.
+/// A gateway that accepts client metadata documents of a host.
 fn with_documents() -> Gateway {
     let mut configuration = with_login();
     configuration["login"]["client_metadata"] = json!({"client.example": "client"});
@@ -161,7 +161,7 @@ fn respond_with_document(gateway: &Gateway) {
     gateway.vm.respond(&call, "200", &[], document.to_string().as_bytes());
 }
 
-/// Asks for this many documents that do not exist.
+/// Visits the page for this many documents that do not exist.
 fn flood(gateway: &Gateway, name: &str, count: usize) {
     for index in 0..count {
         let url = format!("https://client.example/{name}/{index}.json");
@@ -171,7 +171,7 @@ fn flood(gateway: &Gateway, name: &str, count: usize) {
 }
 
 #[test]
-fn documents_that_do_not_exist_hold_up_no_client_that_is_known() {
+fn documents_that_do_not_exist_do_not_affect_a_known_client() {
     let gateway = with_documents();
     let id = visit(&gateway);
     respond_with_document(&gateway);
@@ -181,12 +181,12 @@ fn documents_that_do_not_exist_hold_up_no_client_that_is_known() {
         assert_eq!(responded(&gateway.vm.outcome(visit(&gateway))).status, 200);
         gateway.vm.advance(Duration::from_secs(seconds));
     }
-    // It is due again, whatever else was asked for.
+    // The document is fetched again when it is due, whatever else was requested.
     flood(&gateway, "c", 70);
     let id = visit(&gateway);
     respond_with_document(&gateway);
     assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
-    // While its host is out of order, it serves as it is.
+    // While its host fails, the cached document is still used.
     gateway.vm.advance(Duration::from_secs(301));
     let id = visit(&gateway);
     gateway.vm.respond(&gateway.vm.call(), "503", &[], b"");
@@ -194,7 +194,7 @@ fn documents_that_do_not_exist_hold_up_no_client_that_is_known() {
 }
 
 #[test]
-fn a_cluster_that_is_not_there_does_not_stop_a_client_that_is_known() {
+fn a_missing_cluster_does_not_stop_a_known_client() {
     let gateway = with_documents();
     let id = visit(&gateway);
     respond_with_document(&gateway);
@@ -239,7 +239,7 @@ fn a_flood_hides_no_fault_of_the_operator() {
     assert_eq!((count("authorize", "failed"), count("token", "failed")), (0, 1), "{metrics:?}");
 }
 
-/// The first of several requests to the token endpoint.
+/// The first of several callouts to the token endpoint.
 fn token_call_of(gateway: &Gateway) -> crate::host::Call {
     let call = gateway.vm.calls().remove(0);
     assert_eq!(call.path(), "/token");

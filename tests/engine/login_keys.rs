@@ -1,4 +1,4 @@
-//! Tokens that are issued while keys change, or while keys or directory are away.
+//! Tokens that are issued while keys change, or while the keys or the directory are unavailable.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::login_support::{
 };
 use crate::provider::{AUDIENCE, ISSUER, key, request, respond_with_key_set, token};
 
-/// Redeems a code for which the provider issues a token by this key. Returns the stream.
+/// Redeems a code for which the provider issues a token signed by this key. Returns the stream.
 fn redeem(gateway: &Gateway, client_id: &str, code: &str, by: &SigningKey) -> u32 {
     let id = gateway.open_token(&code_request(client_id, code));
     respond_with_tokens(&gateway.vm, &json!({"access_token": token(by)}));
@@ -20,7 +20,7 @@ fn redeem(gateway: &Gateway, client_id: &str, code: &str, by: &SigningKey) -> u3
 }
 
 #[test]
-fn a_token_by_a_new_key_waits_for_the_key() {
+fn a_token_with_a_new_key_waits_for_the_key() {
     let (gateway, client_id, code) = Gateway::with_code(&with_login());
     let new = key("two");
     gateway.vm.advance(Duration::from_secs(31));
@@ -32,7 +32,7 @@ fn a_token_by_a_new_key_waits_for_the_key() {
     assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
 }
 
-/// Whoever sends a token with an unknown `kid` has the keys fetched; then there is a pause.
+/// Causes a fetch by a token with an unknown `kid`, after which a cool-down begins.
 fn begin_cooldown(gateway: &Gateway) {
     gateway.vm.advance(Duration::from_secs(31));
     request(&gateway.vm, &token(&key("forged")));
@@ -40,11 +40,11 @@ fn begin_cooldown(gateway: &Gateway) {
     respond_with_key_set(&gateway.vm, &gateway.vm.call(), &[&gateway.key]);
     request(&gateway.vm, &token(&key("forged")));
     gateway.vm.tick();
-    assert!(gateway.vm.calls().is_empty(), "the pause has begun");
+    assert!(gateway.vm.calls().is_empty(), "the cool-down has begun");
 }
 
 #[test]
-fn the_pause_that_a_forged_token_causes_costs_no_login_with_a_new_key() {
+fn a_cooldown_caused_by_a_forged_token_does_not_stop_a_login_with_a_new_key() {
     let (gateway, client_id, code) = Gateway::with_code(&with_login());
     begin_cooldown(&gateway);
     let new = key("two");
@@ -69,7 +69,7 @@ fn a_key_that_replaced_one_of_the_same_kid_is_fetched_too() {
 }
 
 #[test]
-fn an_issued_token_has_the_keys_fetched_once() {
+fn an_issued_token_causes_one_fetch_of_the_keys() {
     let (gateway, client_id, code) = Gateway::with_code(&with_login());
     begin_cooldown(&gateway);
     let id = redeem(&gateway, &client_id, &code, &key("nowhere"));
@@ -80,19 +80,19 @@ fn an_issued_token_has_the_keys_fetched_once() {
     assert!(text(&response).contains("unknown_kid"));
     gateway.vm.tick();
     assert!(gateway.vm.calls().is_empty());
-    // Tokens of requests still do not.
+    // Tokens in requests still cause no fetch.
     request(&gateway.vm, &token(&key("forged")));
     gateway.vm.tick();
     assert!(gateway.vm.calls().is_empty());
 }
 
 #[test]
-fn keys_that_cannot_be_fetched_leave_a_code_unused_and_its_provider_unasked() {
+fn if_keys_cannot_be_fetched_the_code_is_not_used_and_the_provider_gets_no_request() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     gateway.vm.advance(Duration::from_secs(30 * 24 * 3600));
     gateway.vm.tick();
-    // Metadata, and then the last known URL of the keys.
+    // The metadata document, and then the last known URL of the keys.
     for _ in 0..2 {
         gateway.vm.fail(&gateway.vm.call());
     }
@@ -101,7 +101,7 @@ fn keys_that_cannot_be_fetched_leave_a_code_unused_and_its_provider_unasked() {
     assert_error(&response, 503, "temporarily_unavailable");
     assert!(gateway.vm.calls().iter().all(|call| call.path() != "/token"));
     assert!(logged("login failed: step=token provider=example: keys_unavailable"), "{:?}", log());
-    // Once they are back, the same code serves.
+    // Once the keys are back, the same code is accepted.
     gateway.vm.advance(Duration::from_secs(6));
     gateway.vm.tick();
     crate::provider::respond_with_discovery(&gateway.vm, &gateway.vm.call());
@@ -112,7 +112,7 @@ fn keys_that_cannot_be_fetched_leave_a_code_unused_and_its_provider_unasked() {
     assert_eq!(gateway.exchange(&client_id, &code, &tokens).status, 200);
 }
 
-/// People are looked up in a directory.
+/// A configuration in which users are looked up in a directory.
 fn with_directory() -> Value {
     let mut configuration = with_login();
     let scim = json!({"url": "https://directory.example.com/scim/v2", "cluster": "directory"});
@@ -121,7 +121,7 @@ fn with_directory() -> Value {
 }
 
 #[test]
-fn a_directory_that_is_away_leaves_a_refresh_token_unused() {
+fn if_the_directory_is_unavailable_the_refresh_token_is_not_used() {
     let (gateway, client_id, code) = Gateway::with_code(&with_directory());
     let users = json!({"totalResults": 1, "Resources": [{"userName": "ada"}]}).to_string();
     let id = gateway.open_token(&code_request(&client_id, &code));
@@ -141,7 +141,7 @@ fn a_directory_that_is_away_leaves_a_refresh_token_unused() {
     assert_error(&response, 503, "temporarily_unavailable");
     assert!(logged("login failed: step=refresh provider=example: directory_unavailable"));
     assert!(gateway.vm.calls().iter().all(|call| call.path() != "/token"));
-    // It may be back after a while.
+    // The directory may be available again later.
     gateway.vm.advance(Duration::from_secs(5));
     assert!(is_waiting(&gateway, gateway.open_token(&refresh)));
     assert!(gateway.vm.calls().iter().any(|call| call.path() == "/token"));

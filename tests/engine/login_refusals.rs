@@ -1,5 +1,5 @@
-//! Logins that must not go on, each beside one that does, and what a slow or broken provider, proxy
-//! or client costs.
+//! Logins that are refused, each next to one that succeeds, and the cost of a slow or broken
+//! provider, proxy or client.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::login_support::{
 };
 use crate::provider::{AUDIENCE, ISSUER};
 
-/// A code of this gateway for the client.
+/// A code that this gateway issued to the client.
 fn with_code() -> (Gateway, String, String) {
     Gateway::with_code(&with_login())
 }
@@ -71,7 +71,7 @@ fn a_callback_of_another_issuer_is_refused() {
 }
 
 #[test]
-fn an_error_of_the_provider_goes_on_to_the_client() {
+fn an_error_of_the_provider_is_sent_to_the_client() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     let mut browser = Browser::default();
@@ -96,11 +96,11 @@ fn a_person_can_cancel() {
         (back.url.as_str(), back.parameters["error"].as_str()),
         (REDIRECT_URI, "access_denied")
     );
-    assert!(gateway.vm.calls().is_empty(), "the provider is not asked");
+    assert!(gateway.vm.calls().is_empty(), "the provider gets no request");
 }
 
 #[test]
-fn nobody_is_sent_to_a_place_that_the_client_did_not_register() {
+fn no_redirect_goes_to_an_unregistered_uri() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     for changes in [
@@ -129,7 +129,7 @@ fn nobody_is_sent_to_a_place_that_the_client_did_not_register() {
 }
 
 #[test]
-fn whatever_does_not_fit_its_code_leaves_the_provider_unasked() {
+fn a_request_that_does_not_match_its_code_causes_no_callout() {
     let (gateway, client_id, code) = with_code();
     let other = gateway.register();
     let good = code_request(&client_id, &code);
@@ -167,7 +167,7 @@ fn ten_thousand_forged_codes_cost_no_callout() {
 }
 
 #[test]
-fn a_token_that_would_be_refused_is_not_handed_on() {
+fn a_token_that_would_be_refused_is_not_issued() {
     let for_others = |gateway: &Gateway| {
         let mut claims = claims(ISSUER, AUDIENCE);
         claims["aud"] = json!("other");
@@ -206,7 +206,7 @@ fn rules_and_scopes_do_not_apply_to_the_login() {
 }
 
 #[test]
-fn an_unknown_user_learns_it_at_the_login() {
+fn an_unknown_user_is_refused_at_the_login() {
     let mut configuration = with_login();
     configuration["users"] = json!({"records": [{"user_name": "grace"}]});
     let gateway = Gateway::start_with(&configuration);
@@ -256,7 +256,7 @@ fn faults_of_the_provider_and_of_the_gateway_are_503_and_never_invalid_client() 
 }
 
 #[test]
-fn a_provider_that_does_not_respond_is_given_up() {
+fn a_callout_to_a_provider_that_does_not_respond_is_given_up() {
     let (gateway, client_id, code) = with_code();
     let id = gateway.open_token(&code_request(&client_id, &code));
     gateway.vm.fail(&token_call(&gateway.vm));
@@ -352,7 +352,7 @@ fn refresh_tokens_belong_to_their_client() {
 }
 
 #[test]
-fn another_secret_means_a_new_registration() {
+fn with_another_secret_clients_must_register_again() {
     let client_id = Gateway::start().register();
     let mut configuration = with_login();
     configuration["secret"] = json!({"env": "OTHER_SECRET"});
@@ -366,7 +366,7 @@ fn another_secret_means_a_new_registration() {
 }
 
 #[test]
-fn pages_visits_and_codes_serve_for_their_time_and_no_longer() {
+fn pages_visits_and_codes_are_valid_for_their_lifetime_only() {
     let seconds = Duration::from_secs;
     for (age, is_alive) in [(seconds(599), true), (seconds(600), false)] {
         let gateway = Gateway::start();
@@ -396,7 +396,7 @@ fn pages_visits_and_codes_serve_for_their_time_and_no_longer() {
 }
 
 #[test]
-fn a_page_inside_another_one_is_refused() {
+fn a_page_in_a_frame_is_refused() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     let path = authorize(&client_id, &[]);

@@ -1,4 +1,4 @@
-//! A login in the scripted host: the client, the browser and the provider are played by the tests.
+//! A login in the scripted host: the tests play the client, the browser and the provider.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub const RESOURCE: &str = "https://mcp.example.com/mcp";
 pub const REDIRECT_URI: &str = "http://localhost:7777/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// One provider at which people log in.
+/// A configuration with one provider at which people log in.
 pub fn with_login() -> Value {
     let mut configuration = configuration();
     configuration["secret"] = json!({"env": "SECRET"});
@@ -47,7 +47,7 @@ impl Gateway {
         Self { vm, key }
     }
 
-    /// A gateway, a client, and a code for it.
+    /// A gateway, a client, and a code for the client.
     pub fn with_code(configuration: &Value) -> (Self, String, String) {
         let gateway = Self::start_with(configuration);
         let client_id = gateway.register();
@@ -68,12 +68,12 @@ impl Gateway {
         response.json()["client_id"].as_str().unwrap().to_owned()
     }
 
-    /// Sends a request with a body. Returns the response, which must come at once.
+    /// Sends a request with a body. Returns the response, which must arrive at once.
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> LocalResponse {
         responded(&self.vm.outcome(self.open_post(path, content_type, body)))
     }
 
-    /// The same, of a response that may come later.
+    /// Sends a request with a body whose response may arrive later. Returns the stream.
     pub fn open_post(&self, path: &str, content_type: &str, body: &[u8]) -> u32 {
         let (id, outcome) = self.vm.open(&[
             (":method", b"POST"),
@@ -93,7 +93,7 @@ impl Gateway {
         responded(&self.vm.request(&fields).1)
     }
 
-    /// The whole way to a code for the client.
+    /// Runs a login up to the client's code.
     pub fn code(&self, client_id: &str) -> String {
         let mut browser = Browser::default();
         let page = browser.open(self, &authorize(client_id, &[]));
@@ -107,12 +107,12 @@ impl Gateway {
         self.open_post("/oauth/token", FORM, form_of(pairs).as_bytes())
     }
 
-    /// A token request that is answered at once.
+    /// A token request whose response arrives at once.
     pub fn token_request(&self, pairs: &[(&str, &str)]) -> LocalResponse {
         responded(&self.vm.outcome(self.open_token(pairs)))
     }
 
-    /// Exchanges a code; the provider gives these tokens.
+    /// Exchanges a code for which the provider issues these tokens.
     pub fn exchange(&self, client_id: &str, code: &str, tokens: &Value) -> LocalResponse {
         let id = self.open_token(&code_request(client_id, code));
         respond_with_tokens(&self.vm, tokens);
@@ -137,7 +137,7 @@ pub fn refresh_request<'a>(client_id: &'a str, token: &'a str) -> [(&'a str, &'a
     [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", token)]
 }
 
-/// The path of an authorization request, with these parameters instead of its own.
+/// The path of an authorization request, with these parameters in place of the defaults.
 pub fn authorize(client_id: &str, changes: &[(&str, &str)]) -> String {
     let challenge = s256(VERIFIER);
     let mut pairs = vec![
@@ -158,7 +158,7 @@ pub fn authorize(client_id: &str, changes: &[(&str, &str)]) -> String {
     format!("/oauth/authorize?{}", form_of(&pairs))
 }
 
-/// Where a response sends a browser.
+/// The URL that a response redirects a browser to.
 #[derive(Debug)]
 pub struct Location {
     pub url: String,
@@ -210,7 +210,7 @@ impl Browser {
         }
     }
 
-    /// Goes to a path with `Sec-Fetch-Site`. Returns the stream.
+    /// Opens a path with this `Sec-Fetch-Site`. Returns the stream.
     pub fn visit(&self, gateway: &Gateway, path: &str, site: &str) -> u32 {
         let cookie = self.cookie();
         let mut fields = Self::fields("GET", path, &cookie);
@@ -218,7 +218,7 @@ impl Browser {
         gateway.vm.request(&fields).0
     }
 
-    /// Opens a page, as another site asks for it.
+    /// Opens a page by a link from another site.
     #[track_caller]
     pub fn open(&mut self, gateway: &Gateway, path: &str) -> LocalResponse {
         let id = self.visit(gateway, path, "cross-site");
@@ -254,7 +254,7 @@ impl Browser {
         id
     }
 
-    /// Chooses the provider on a page. Returns where that leads: to the provider.
+    /// Chooses the provider on a page. Returns the URL that this leads to, at the provider.
     #[track_caller]
     pub fn approve(&mut self, gateway: &Gateway, page: &LocalResponse) -> Location {
         let id = self.submit(gateway, page, ("provider", "example"), &[]);
@@ -264,7 +264,7 @@ impl Browser {
         Location::of(&response)
     }
 
-    /// Comes back from the provider with these parameters, and `state`.
+    /// Returns from the provider with these parameters, and `state`.
     pub fn come_back(
         &self,
         gateway: &Gateway,
@@ -275,12 +275,12 @@ impl Browser {
         let query = form_of(&[pairs, &[state]].concat());
         let path = format!("/oauth/callback/example?{query}");
         let cookie = self.cookie();
-        // What a browser says of itself after a redirect by another site does not matter here.
+        // After a redirect by another site, the fetch metadata does not matter.
         let fields = Self::fields("GET", &path, &cookie);
         responded(&gateway.vm.request(&fields).1)
     }
 
-    /// The same, of a login that goes on.
+    /// Returns from the provider in a login that succeeds.
     #[track_caller]
     pub fn return_from_provider(
         &self,
@@ -316,7 +316,7 @@ pub fn responded(outcome: &Outcome) -> LocalResponse {
     response.clone()
 }
 
-/// Asserts that an endpoint that programs call refused.
+/// Asserts that an endpoint for programs refused with this error.
 #[track_caller]
 pub fn assert_error(response: &LocalResponse, status: u32, error: &str) {
     assert_eq!((response.status, response.json()["error"].as_str()), (status, Some(error)));
@@ -343,7 +343,7 @@ pub fn respond_with_endpoints(vm: &Vm) {
     }
 }
 
-/// The request to the provider's token endpoint, once its metadata were read.
+/// The callout to the provider's token endpoint, after that for its metadata.
 #[track_caller]
 pub fn token_call(vm: &Vm) -> Call {
     respond_with_endpoints(vm);
@@ -352,12 +352,12 @@ pub fn token_call(vm: &Vm) -> Call {
     call
 }
 
-/// Lets the provider's token endpoint give these tokens.
+/// Lets the provider's token endpoint return these tokens.
 pub fn respond_with_tokens(vm: &Vm, tokens: &Value) {
     vm.respond(&token_call(vm), "200", &[], tokens.to_string().as_bytes());
 }
 
-/// Whether somebody in the log named this.
+/// Whether a line of the log contains this.
 pub fn logged(string: &str) -> bool {
     crate::host::log().iter().any(|line| line.contains(string))
 }
