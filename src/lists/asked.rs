@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_that_some_server_takes_for_that_of_a_list_is_not_one_of_a_call() {
+    fn a_method_that_some_server_may_read_as_a_list_is_not_a_call() {
         let asked = |method: &str| {
             let call = McpCall { method: method.to_owned(), name: None };
             Asked::new(Some(&call), None)

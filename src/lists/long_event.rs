@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn any_response_may_be_that_to_a_call_whose_id_is_not_known() {
+    fn any_response_may_be_that_to_a_call_with_an_unknown_id() {
         let passing = |parts: &[&str]| passing(&Asked::Call(None), parts);
         assert_eq!(passing(&["data: {\"id\":5,\"result\":{\"a\":", "1}}\n"]), [true, true]);
         assert_eq!(passing(&["data: {\"id\":5,\"result\":{\"tools\":["]), [false]);
     }
 
     #[test]
-    fn elsewhere_only_what_is_not_json_passes() {
+    fn on_other_streams_only_data_that_is_not_json_passes() {
         for asked in [Asked::Other(None), Asked::Other(id())] {
             assert_eq!(passing(&asked, &["data: {\"id\":1,\"result\":{\"a\":"]), [false]);
             assert_eq!(passing(&asked, &["data: text"]), [true]);

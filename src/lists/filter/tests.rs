@@ -35,13 +35,13 @@ fn plan(asked: Asked, fields: &[(&str, &str)]) -> HeadPlan {
 
 fn message_filter(asked: Asked) -> ListFilter {
     let fields = [(":status", "200"), ("content-type", "application/json")];
-    let HeadPlan::Hold(filter) = plan(asked, &fields) else { panic!("it is not held") };
+    let HeadPlan::Hold(filter) = plan(asked, &fields) else { panic!("the body is not held") };
     filter
 }
 
 fn event_filter(asked: Asked) -> ListFilter {
     let fields = [(":status", "200"), ("content-type", "text/event-stream")];
-    let HeadPlan::Stream(filter) = plan(asked, &fields) else { panic!("it is no stream") };
+    let HeadPlan::Stream(filter) = plan(asked, &fields) else { panic!("the body is not a stream") };
     filter
 }
 
@@ -49,7 +49,7 @@ fn judge() -> Judge<'static> {
     Judge { shows: &shows, error: &error }
 }
 
-/// What is forwarded of a body that arrives in these parts; `None` where it is refused.
+/// The forwarded part of a body that arrives in these parts; `None` if it is refused.
 fn forwarded<'a>(
     mut filter: ListFilter,
     parts: impl IntoIterator<Item = &'a [u8]>,
@@ -76,13 +76,13 @@ fn forwarded<'a>(
     Some(String::from_utf8(bytes).unwrap())
 }
 
-/// What is forwarded of a stream that arrives in these chunks.
+/// The forwarded part of a stream that arrives in these chunks.
 fn streamed<'a>(asked: Asked, chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
     let streamed = forwarded(event_filter(asked), chunks).unwrap();
     streamed.trim_end_matches('|').to_owned()
 }
 
-/// What goes on of a body of no media type.
+/// The forwarded part of a body without a media type.
 fn sent<'a>(asked: Asked, parts: impl AsRef<[&'a str]>) -> Option<String> {
     let parts = parts.as_ref().iter().map(|part| part.as_bytes());
     forwarded(message_filter(asked), parts)
@@ -150,7 +150,7 @@ fn a_message_is_filtered_or_refused() {
 }
 
 #[test]
-fn a_list_is_held_back_to_its_end_and_no_longer_than_allowed() {
+fn a_list_is_held_to_its_end_up_to_the_maximum_size() {
     let mut filter = message_filter(list());
     let start = &HIDDEN.as_bytes()[..40];
     assert_eq!(filter.on_body(start.to_vec(), false, &judge()), BodyPlan::Hold);
@@ -186,7 +186,7 @@ fn a_long_message_passes_unless_it_is_a_list() {
         ([&*format!(r#"{{"rows":["{long}"#), r#"","tools":[]]}"#], true),
         ([&*format!(r#"[["{long}"],"#), r#"{"tools":[]}]"#], true),
         ([&*format!("{{ {long}"), r#"{"result":{"tools":["#], true),
-        // What is before it has gone on.
+        // The part before the list was already forwarded.
         ([&*format!(r#"{{"result":{{"a":"{long}"#), r#"","tools":["#], false),
         ([&*format!(r#"{{"id":1,"a":"{long}"#), r#"","id":9,"#], false),
     ] {
@@ -209,7 +209,7 @@ fn a_long_message_passes_unless_it_is_a_list() {
 }
 
 #[test]
-fn a_second_id_is_found_wherever_the_message_is_cut() {
+fn a_second_id_is_found_however_the_message_is_split() {
     let text = r#"{"id":1,"id":9,"result":{"tools":[{"name":"hidden"}]}}"#;
     for cut in 0..text.len() {
         let (first, second) = text.split_at(cut);
@@ -230,7 +230,7 @@ fn events_are_found_under_any_media_type() {
         let after_mark = format!("data: x\ndata: {HIDDEN}\n\n");
         let sent = sent(asked.clone(), ["\u{feff}", &after_mark]).unwrap();
         assert!(sent.starts_with("\u{feff}data: error "), "{sent}");
-        // Nothing waits for what does not come.
+        // These parts are forwarded without waiting for more.
         for begun in ["\n: c\n\n", "\u{feff}data: x\n\n"] {
             let plan = message_filter(asked.clone()).on_body(begun.into(), false, &judge());
             assert!(matches!(plan, BodyPlan::Forward { is_read: true, .. }), "{begun}: {plan:?}");
@@ -241,10 +241,10 @@ fn events_are_found_under_any_media_type() {
 #[test]
 fn a_byte_order_mark_hides_no_list() {
     let other = |data: &str| streamed(Asked::Other(None), [data.as_bytes()]);
-    // A client that does not know the field reads what is after it.
+    // A client that does not know the field reads the line after it.
     let list = format!(": c\n\n\u{feff}data: x\ndata: {HIDDEN}\n\n");
     assert_eq!(other(&list), list.replace(HIDDEN, SHOWN));
-    // At the beginning, clients differ.
+    // At the beginning of a stream, clients differ.
     let marked = format!("\u{feff}data: {HIDDEN}\n\n");
     assert_eq!(other(&marked), marked.replace(HIDDEN, SHOWN));
     let two_lines = format!("\u{feff}data: x\ndata: {HIDDEN}\n\n");
@@ -264,7 +264,7 @@ fn events_are_filtered_one_by_one() {
 }
 
 #[test]
-fn an_event_that_cannot_be_read_becomes_an_error_of_its_id() {
+fn an_unreadable_event_becomes_an_error_with_its_id() {
     let event = "data: {\"id\":5,\"result\":{\"Tools\":[]}}\n\n";
     for asked in [list(), call(), Asked::Other(None)] {
         assert_eq!(streamed(asked, [event.as_bytes()]), "data: error 5\n\n");
@@ -277,7 +277,7 @@ fn an_event_without_an_empty_line_is_filtered_too() {
 }
 
 #[test]
-fn an_event_goes_on_as_soon_as_it_is_complete() {
+fn an_event_is_forwarded_as_soon_as_it_is_complete() {
     let mut filter = event_filter(call());
     let mut forwarded = |chunk: &str| match filter.on_body(chunk.into(), false, &judge()) {
         BodyPlan::Forward { filtered, is_read: true } => {
@@ -301,7 +301,7 @@ fn a_long_event_of_a_call_passes_and_another_becomes_an_error() {
         let error = |id: &str| format!("data: error {id}\n\n{after}");
         assert_eq!(streamed(Asked::Other(None), [first, second]), error("null"));
     }
-    // What has gone on is no whole message.
+    // The forwarded part is not a whole message.
     let begun = format!("data: {{\"result\":{{\"a\":\"{}", "a".repeat(1000));
     let rest = format!("\",\"tools\":[1]}}}}\n\n{after}");
     let expected = format!("{begun}\n\ndata: error 1\n\n{after}");
@@ -315,7 +315,7 @@ proptest! {
     })]
 
     #[test]
-    fn every_split_of_a_stream_gives_the_same(
+    fn every_split_of_a_stream_gives_the_same_result(
         ends in prop::sample::select(vec!["\n", "\r", "\r\n"]),
         cuts in prop::collection::vec(0_usize..300, 0..8),
     ) {
@@ -338,7 +338,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_filtered_stream_stays_as_it_is(
+    fn a_filtered_stream_is_unchanged_when_filtered_again(
         lines in prop::collection::vec(
             r#"(data:|data: |: |id: |\x{feff}data: |event: )?(\{"id":1,|"result":|\{"tools":\[|\{"name":"a"\}|\]\}\}|\[|[a-z]|,)?(\n|\r|\r\n)?"#,
             0..30,
@@ -358,7 +358,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_split_of_a_body_shows_what_is_hidden(
+    fn no_split_of_a_body_shows_a_hidden_item(
         members in Just(vec![
             r#""jsonrpc":"2.0""#,
             r#""id":7"#,
@@ -376,7 +376,7 @@ proptest! {
             let parts = cuts.windows(2).map(|cut| &body.as_bytes()[cut[0]..cut[1]]);
             let shown = forwarded(message_filter(asked), parts).unwrap_or_default();
             prop_assert!(!shown.contains("hidden"), "{}", shown);
-            // Nothing is lost beside it.
+            // The other members are kept.
             prop_assert!(shown.contains("nextCursor"), "{}", shown);
         }
     }

@@ -8,7 +8,7 @@ fn asked(id: &str, list: Option<ListKind>) -> Asked {
     }
 }
 
-/// Shows what does not begin with "hidden".
+/// Shows items whose names do not begin with "hidden".
 fn shows(call: McpCall) -> bool {
     !call.name.as_deref().unwrap_or_default().contains("hidden")
 }
@@ -46,7 +46,7 @@ fn call() -> Asked {
 }
 
 #[test]
-fn items_are_taken_out_and_the_rest_stays() {
+fn hidden_items_are_removed_and_the_rest_is_kept() {
     assert_filtered(
         r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"c","tools":[{"name":"a","x":1.50},
            {"name":"hidden"},{"name":"b","inputSchema":{"a":1,"a":2}}],"n":123456789012345678901}}"#,
@@ -61,7 +61,7 @@ fn items_are_taken_out_and_the_rest_stays() {
 }
 
 #[test]
-fn a_list_of_which_nothing_is_hidden_stays_to_the_byte() {
+fn a_list_without_hidden_items_is_unchanged() {
     assert_unchanged(r#" { "id" : 1, "result": {"tools": [ {"name": "a"} ]} } "#, &tools());
     assert_unchanged(r#"{"id":1,"result":{"tools":[]}}"#, &tools());
 }
@@ -81,20 +81,20 @@ fn each_kind_of_list_is_filtered_by_its_own_key() {
         let text = format!(r#"{{"id":1,"result":{{"{member}":[{item}]}}}}"#);
         let expected = format!(r#"{{"id":1,"result":{{"{member}":[]}}}}"#);
         assert_filtered(&text, &asked("1", Some(kind)), &expected);
-        // By its form, where it answers another request.
+        // By its form, if it is a response to another request.
         assert_filtered(&text, &asked("2", None), &expected);
         assert_filtered(&text, &Asked::Other(None), &expected);
     }
 }
 
 #[test]
-fn a_template_is_judged_by_its_literal_beginning() {
+fn a_template_is_judged_by_its_literal_prefix() {
     let text = r#"{"id":1,"result":{"resourceTemplates":[{"uriTemplate":"file:///{hidden}"}]}}"#;
     assert_unchanged(text, &asked("1", Some(ListKind::Templates)));
 }
 
 #[test]
-fn the_response_to_a_call_is_no_list() {
+fn the_response_to_a_call_is_not_a_list() {
     let text = r#"{"id":1,"result":{"tools":[{"name":"hidden"}]}}"#;
     assert_unchanged(text, &call());
     assert_filtered(text, &asked("2", None), r#"{"id":1,"result":{"tools":[]}}"#);
@@ -102,7 +102,7 @@ fn the_response_to_a_call_is_no_list() {
 }
 
 #[test]
-fn messages_that_are_no_list_stay() {
+fn messages_without_a_list_are_unchanged() {
     for text in [
         r#"{"method":"notifications/progress","params":{"tools":[{"name":"hidden"}]}}"#,
         r#"{"id":1,"error":{"code":-32601,"message":"tools"}}"#,
@@ -154,7 +154,7 @@ fn a_list_that_clients_could_read_in_several_ways_is_unreadable() {
     ] {
         assert_unreadable(text, &tools());
     }
-    // Where the request does not say what it gets, such as on a stream that a GET opens.
+    // Where the request does not determine the response, as on a stream opened by a GET.
     let list = r#"{"id":9,"result":{"Tools":[{"name":"hidden"}]}}"#;
     assert_unreadable(list, &Asked::Other(None));
     assert_unreadable(list, &call());
@@ -186,7 +186,7 @@ fn a_byte_order_mark_is_kept() {
 }
 
 #[test]
-fn a_filtered_result_is_cached_for_its_caller_alone() {
+fn a_filtered_result_is_cached_only_for_its_caller() {
     assert_filtered(
         r#"{"id":1,"result":{"tools":[],"cacheScope":"public","ttlMs":5}}"#,
         &tools(),
@@ -196,7 +196,7 @@ fn a_filtered_result_is_cached_for_its_caller_alone() {
 }
 
 #[test]
-fn what_is_not_utf_8_passes_only_if_it_shows_no_list() {
+fn bytes_that_are_not_utf_8_pass_only_without_a_list() {
     let list = b"{\"id\":2,\"result\":{\"tools\":[{\"name\":\"a\",\"title\":\"\xff\"}]}}";
     assert!(matches!(screen(list, &call(), &shows), Screened::Unreadable(_)));
     let other = b"{\"id\":2,\"result\":{\"content\":\"\xff\"}}";
@@ -205,7 +205,7 @@ fn what_is_not_utf_8_passes_only_if_it_shows_no_list() {
 }
 
 #[test]
-fn a_list_may_be_in_the_response_to_a_method_that_is_not_known() {
+fn a_list_may_be_in_the_response_to_an_unknown_method() {
     let other = Asked::Other(call().id().cloned());
     assert_filtered(
         r#"{"id":1,"result":{"tools":[{"name":"hidden"}]}}"#,
@@ -225,7 +225,7 @@ fn every_kind_of_list_in_a_response_is_filtered() {
 }
 
 #[test]
-fn what_is_a_message_is_told_from_other_json() {
+fn messages_are_distinguished_from_other_json() {
     for (text, expected) in [
         (r#"{"id":1,"result":{"tools":[]}}"#, true),
         ("\u{feff}{\"id\":1,\"result\":{}}", true),

@@ -15,14 +15,14 @@ fn sight(text: &str) -> Sight {
 }
 
 #[test]
-fn the_id_of_the_call_says_that_it_is_its_response() {
+fn the_id_of_the_call_identifies_its_response() {
     for (text, expected) in [
         (r#"{"jsonrpc":"2.0","id":1,"result":{"con"#, Sight::Response),
         (r#"{"result":{"content":[{"id":2}]},"id": 1 "#, Sight::Response),
         (r#"{"i\u0064":1}"#, Sight::Response),
         (r#"{"id":1"#, Sight::Nothing),
         (r#"{"a":{"id":1},"#, Sight::Nothing),
-        // Clients may find different ones.
+        // Different clients may use different ids.
         (r#"{"ID":1,"#, Sight::List),
         (r#"{"id":1,"id":"#, Sight::List),
         (r#"{"id":1,"\u0049d":"#, Sight::List),
@@ -32,7 +32,7 @@ fn the_id_of_the_call_says_that_it_is_its_response() {
 }
 
 #[test]
-fn the_id_of_another_request_is_told_from_none() {
+fn the_id_of_another_request_is_distinguished_from_none() {
     for (text, expected) in [
         (r#"{"id":12,"#, true),
         (r#"{"id":"1","#, true),
@@ -59,7 +59,7 @@ fn a_list_is_a_member_of_the_result_of_a_message() {
         (r#"{"Result":"#, Sight::List),
         (r#"{"result":{},"result":"#, Sight::List),
         ("{}\n{\"result\":{\"resources\":[", Sight::List),
-        // Not a list, or not there.
+        // Not a list, or absent.
         (r#"{"result":{"tools":{"a":["#, Sight::Nothing),
         (r#"{"result":{"content":[{"tools":["#, Sight::Nothing),
         (r#"{"result":{"a":{"tools":["#, Sight::Nothing),
@@ -85,7 +85,7 @@ fn a_list_is_a_member_of_the_result_of_a_message() {
 }
 
 #[test]
-fn whole_values_and_what_is_no_json_are_told_apart() {
+fn whole_values_and_data_that_is_not_json_are_distinguished() {
     for (text, expected) in [
         ("{\"a\":1}\n", Sight::Whole),
         ("{\"a\":1}\n{\"b\":[]}", Sight::Whole),
