@@ -1,7 +1,7 @@
 //! The streams that are undecided or have a body: one map with the state of each.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{CalloutId, StreamId};
 use super::login::{AwaitedByLogin, JudgedToken, WaitingLogin};
@@ -100,6 +100,8 @@ pub(super) struct Streams {
     held_bytes: usize,
     /// The number of logins that wait.
     logins: usize,
+    /// Those of them that wait for their bodies, by deadline.
+    bodies: BTreeSet<(UnixTime, StreamId)>,
 }
 
 impl Stream {
@@ -174,6 +176,16 @@ impl State {
         }
     }
 
+    /// The deadline for the body of a login.
+    fn body_deadline(&self) -> Option<UnixTime> {
+        match self {
+            Self::Login(login) if matches!(login.awaited, AwaitedByLogin::Body(_)) => {
+                Some(login.deadline)
+            }
+            _ => None,
+        }
+    }
+
     fn held_bytes(&self) -> usize {
         match self {
             Self::Held(request) => request.token_length(),
@@ -195,6 +207,7 @@ impl Streams {
             deadlines: BTreeMap::new(),
             held_bytes: 0,
             logins: 0,
+            bodies: BTreeSet::new(),
         }
     }
 
@@ -229,6 +242,7 @@ impl Streams {
         }
         self.held_bytes = self.held_bytes.saturating_add(state.held_bytes());
         self.logins = self.logins.saturating_add(usize::from(matches!(state, State::Login(_))));
+        self.bodies.extend(state.body_deadline().map(|deadline| (deadline, id)));
         match self.by_id.get_mut(&id) {
             Some(stream) => stream.state = state,
             None => {
@@ -241,7 +255,7 @@ impl Streams {
     pub(super) fn take(&mut self, id: StreamId) -> Option<State> {
         let stream = self.by_id.get_mut(&id)?;
         let state = std::mem::replace(&mut stream.state, State::Decided);
-        self.release(&state);
+        self.release(id, &state);
         Some(state)
     }
 
@@ -262,11 +276,24 @@ impl Streams {
         }
     }
 
-    /// Sets an earlier deadline for the login of a stream.
-    pub(super) fn hasten_login(&mut self, id: StreamId, deadline: UnixTime) {
-        if let Some(State::Login(login)) = self.by_id.get_mut(&id).map(|stream| &mut stream.state) {
-            login.deadline = deadline;
+    /// Makes the login that has waited the longest for its body overdue, unless all of them are.
+    pub(super) fn hasten_oldest_body(&mut self, now: UnixTime) {
+        let mut timely = self.bodies.range((now, StreamId(u64::MAX))..);
+        let Some((_, oldest)) = timely.next().copied() else { return };
+        if let Some(awaited) = self.take_login(oldest) {
+            let login = WaitingLogin { awaited, deadline: now };
+            self.set(oldest, State::Login(Box::new(login)));
         }
+    }
+
+    /// The number of logins that wait for their bodies.
+    pub(super) fn awaited_bodies(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// The number of logins that wait for anything else.
+    pub(super) fn other_logins(&self) -> usize {
+        self.logins.saturating_sub(self.bodies.len())
     }
 
     /// Removes what the login of a stream waits for.
@@ -311,7 +338,7 @@ impl Streams {
     /// Removes a stream. Returns its state.
     pub(super) fn remove(&mut self, id: StreamId) -> Option<State> {
         let stream = self.by_id.remove(&id)?;
-        self.release(&stream.state);
+        self.release(id, &stream.state);
         Some(stream.state)
     }
 
@@ -374,7 +401,7 @@ impl Streams {
         wanted.map(|(id, _)| *id).collect()
     }
 
-    fn release(&mut self, state: &State) {
+    fn release(&mut self, id: StreamId, state: &State) {
         if let Some(taken) = state.awaited().and_then(|awaited| self.taken.get_mut(&awaited)) {
             *taken = taken.saturating_sub(1);
         }
@@ -388,5 +415,66 @@ impl Streams {
         }
         self.held_bytes = self.held_bytes.saturating_sub(state.held_bytes());
         self.logins = self.logins.saturating_sub(usize::from(matches!(state, State::Login(_))));
+        if let Some(deadline) = state.body_deadline() {
+            self.bodies.remove(&(deadline, id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::login::Form;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+    fn at(seconds: u64) -> UnixTime {
+        NOW + Duration::from_secs(seconds)
+    }
+
+    fn body(deadline: UnixTime) -> State {
+        let awaited = AwaitedByLogin::Body(Form::Token);
+        State::Login(Box::new(WaitingLogin { awaited, deadline }))
+    }
+
+    #[test]
+    fn the_login_that_has_waited_the_longest_for_its_body_becomes_overdue() {
+        let mut streams = Streams::new(Places::new(4, 1, []));
+        for (id, deadline) in [(1, at(9)), (2, at(8)), (3, at(8)), (4, at(7))] {
+            streams.set(StreamId(id), body(deadline));
+        }
+        // Its body has come.
+        streams.take_login(StreamId(4));
+        let overdue = |streams: &Streams| {
+            let ids = (1..=4).filter(|id| {
+                streams.login(StreamId(*id)).is_some_and(|login| login.deadline <= NOW)
+            });
+            ids.collect::<Vec<_>>()
+        };
+        for expected in [vec![2], vec![2, 3], vec![1, 2, 3], vec![1, 2, 3]] {
+            streams.hasten_oldest_body(NOW);
+            assert_eq!(overdue(&streams), expected);
+        }
+        assert_eq!(streams.awaited_bodies(), 3);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_login_that_is_over() {
+        let mut streams = Streams::new(Places::new(4, 1, []));
+        for (id, deadline) in [(1, at(9)), (2, at(8)), (3, at(7))] {
+            streams.set(StreamId(id), body(deadline));
+        }
+        streams.hasten_oldest_body(NOW);
+        assert_eq!(streams.first_deadline(), Some(NOW));
+        streams.take_login(StreamId(3));
+        assert_eq!(streams.first_deadline(), Some(at(8)));
+        streams.decide(StreamId(2), true);
+        streams.remove(StreamId(1));
+        streams.remove(StreamId(3));
+        assert_eq!((streams.first_deadline(), streams.awaited_bodies()), (None, 0));
+        assert_eq!((streams.has_logins(), streams.other_logins()), (false, 0));
+        assert!(streams.by_id.is_empty());
     }
 }

@@ -71,6 +71,17 @@ impl ProviderKeys {
         self.remote().and_then(|keys| keys.issued_key(now))
     }
 
+    /// Why the source may have a newer key for an issued token than those that did not verify it:
+    /// none was fetched since. `sought`: what the token has waited for, if it has.
+    #[must_use]
+    pub(crate) fn newer_keys_missed(
+        &self,
+        sought: Option<Demand>,
+        now: UnixTime,
+    ) -> Option<KeysUnavailable> {
+        self.remote().and_then(|keys| keys.newer_keys_missed(sought, now))
+    }
+
     /// Why no token can be verified now, if that is known: there are no keys, and the last fetch
     /// failed.
     #[must_use]

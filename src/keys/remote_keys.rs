@@ -277,6 +277,23 @@ impl RemoteKeys {
         self.awaitable(&[Demand::IssuedKey { searched }], now)
     }
 
+    /// Why the source may have a newer key for an issued token than those that did not verify it:
+    /// none was fetched since. `sought`: what the token has waited for, if it has.
+    #[must_use]
+    pub(super) fn newer_keys_missed(
+        &self,
+        sought: Option<Demand>,
+        now: UnixTime,
+    ) -> Option<KeysUnavailable> {
+        let is_unchanged =
+            |searched| self.held.as_ref().is_some_and(|held| held.published.version == searched);
+        let is_missed = match sought {
+            Some(Demand::IssuedKey { searched }) => is_unchanged(searched),
+            _ => self.state.is_failing() || self.issued_key(now).is_some(),
+        };
+        is_missed.then(|| self.unavailability(now))
+    }
+
     /// Why no keys are available, if there are none and the last fetch failed.
     #[must_use]
     pub(super) fn outage(&self, now: UnixTime) -> Option<KeysUnavailable> {

@@ -90,7 +90,19 @@ pub(crate) enum TokenJudgement {
         details: String,
     },
     /// Cannot be decided for now: keys or directory are not available.
-    Unavailable { retry_after: Duration },
+    Unavailable {
+        /// What is not available, for the log.
+        why: String,
+        retry_after: Duration,
+    },
+}
+
+impl TokenJudgement {
+    /// Cannot be decided now, and may be at once.
+    #[must_use]
+    pub(crate) fn unavailable_for_now(why: &str) -> Self {
+        Self::Unavailable { why: why.to_owned(), retry_after: Duration::ZERO }
+    }
 }
 
 impl fmt::Debug for Step {

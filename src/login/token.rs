@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::authorize::FoundClient;
 use super::discovery::{DiscoveryFault, ProviderEndpoints};
 use super::error_code::ErrorCode;
@@ -155,10 +157,11 @@ impl Login {
                 let line = format!("{} details={details}", problem(""));
                 Step::Respond(error.response(400), event(LoginResult::Failed, Some(line)))
             }
-            TokenJudgement::Unavailable { retry_after } => {
+            TokenJudgement::Unavailable { why, retry_after } => {
                 let problem = "the token cannot be verified at the moment";
                 let response = unavailable(problem, retry_after);
-                Step::Respond(response, event(LoginResult::Failed, Some(problem.to_owned())))
+                let line = format!("{problem}: {why}");
+                Step::Respond(response, event(LoginResult::Failed, Some(line)))
             }
         }
     }
@@ -178,11 +181,22 @@ impl Login {
         Step::Respond(unavailable(problem, retry_after), Some(event))
     }
 
-    /// The code of this login is under way to the provider already (RFC 6749 §4.1.2).
-    pub(crate) fn in_use(provider: ProviderId) -> Step {
+    /// A code of the same login, or the same refresh token, is under way to the provider already:
+    /// the code is spent (RFC 6749 §4.1.2), and the refresh token may be.
+    pub(crate) fn in_use(provider: ProviderId, stage: LoginStage) -> Step {
+        if stage == LoginStage::Refresh {
+            let problem = "another request uses this refresh token";
+            let event = LoginEvent::new(
+                Some(provider),
+                stage,
+                LoginResult::Refused,
+                Some(problem.to_owned()),
+            );
+            return Step::Respond(unavailable(problem, Self::PAUSE), Some(event));
+        }
         let problem = "another request uses a code of this login";
         let error = OAuthError::new(ErrorCode::InvalidGrant, problem);
-        refused(error.response(400), LoginStage::Token, Some(provider), &error)
+        refused(error.response(400), stage, Some(provider), &error)
     }
 
     /// Too many logins are waiting.
@@ -307,13 +321,30 @@ impl Exchange {
         }
     }
 
-    /// The nonce of the login that the code is from; `None` for a refresh token.
+    /// What it redeems.
     #[must_use]
-    pub(crate) fn nonce(&self) -> Option<&Nonce> {
+    pub(crate) fn grant_id(&self) -> GrantId {
         match &self.grant {
-            Grant::Code { nonce, .. } => Some(nonce),
-            Grant::Refresh { .. } => None,
+            Grant::Code { nonce, .. } => GrantId::Login(nonce.clone()),
+            Grant::Refresh { token } => GrantId::RefreshToken(Sha256::digest(token).into()),
         }
+    }
+}
+
+/// What an exchange redeems: two with the same are not made at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GrantId {
+    /// A code of the login with this nonce.
+    Login(Nonce),
+    /// The refresh token with this digest (SHA-256).
+    RefreshToken([u8; 32]),
+}
+
+impl GrantId {
+    /// Whether both are codes, or both refresh tokens.
+    #[must_use]
+    pub(crate) fn is_of_kind(&self, other: &Self) -> bool {
+        matches!(self, Self::Login(_)) == matches!(other, Self::Login(_))
     }
 }
 

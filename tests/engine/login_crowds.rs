@@ -36,15 +36,41 @@ fn at_most_32_codes_are_exchanged_at_a_provider() {
 fn codes_that_wait_for_a_provider_do_not_block_refreshes() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
-    let code = gateway.code(&client_id);
-    let tokens = json!({"access_token": gateway.token(), "refresh_token": "p-1"});
-    let issued = gateway.exchange(&client_id, &code, &tokens).json();
+    let issued: Vec<String> = (0..33).map(|_| refresh_token(&gateway, &client_id)).collect();
     redeem(&gateway, &client_id, 33);
-    let refresh = refresh_request(&client_id, issued["refresh_token"].as_str().unwrap());
-    let streams: Vec<u32> = (0..33).map(|_| gateway.open_token(&refresh)).collect();
+    let open = |token: &String| gateway.open_token(&refresh_request(&client_id, token));
+    let streams: Vec<u32> = issued.iter().map(open).collect();
     assert_eq!(gateway.vm.calls().len(), 64);
     assert!(streams[..32].iter().all(|id| is_waiting(&gateway, *id)));
     assert_error(&responded(&gateway.vm.outcome(streams[32])), 503, "temporarily_unavailable");
+}
+
+/// Logs in. Returns the refresh token, of which each login gets another one.
+fn refresh_token(gateway: &Gateway, client_id: &str) -> String {
+    let code = gateway.code(client_id);
+    let tokens = json!({"access_token": gateway.token(), "refresh_token": format!("of {code}")});
+    let issued = gateway.exchange(client_id, &code, &tokens).json();
+    issued["refresh_token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn one_refresh_token_takes_one_place() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let [replayed, other] = [(); 2].map(|()| refresh_token(&gateway, &client_id));
+    let open = |token: &String| gateway.open_token(&refresh_request(&client_id, token));
+    let first = open(&replayed);
+    for _ in 0..36 {
+        let response = responded(&gateway.vm.outcome(open(&replayed)));
+        assert_error(&response, 503, "temporarily_unavailable");
+        assert!(response.header("retry-after").is_some(), "{response:?}");
+    }
+    assert_eq!(gateway.vm.calls().len(), 1);
+    assert!(is_waiting(&gateway, open(&other)));
+    let refused = br#"{"error":"invalid_grant"}"#;
+    gateway.vm.respond(&gateway.vm.calls()[0], "400", &[], refused);
+    assert_error(&responded(&gateway.vm.outcome(first)), 400, "invalid_grant");
+    assert!(is_waiting(&gateway, open(&replayed)), "the first one is over");
 }
 
 #[test]

@@ -86,6 +86,45 @@ fn an_issued_token_causes_one_fetch_of_the_keys() {
     assert!(gateway.vm.calls().is_empty());
 }
 
+/// A token by this key is issued for a refresh token, and the keys cannot be fetched then.
+fn refresh_without_new_keys(by: &SigningKey, in_cooldown: bool) {
+    let (gateway, client_id, code) = Gateway::with_code(&with_login());
+    let tokens = json!({"access_token": gateway.token(), "refresh_token": "p-1"});
+    let issued = gateway.exchange(&client_id, &code, &tokens).json();
+    let refresh = refresh_request(&client_id, issued["refresh_token"].as_str().unwrap());
+    if in_cooldown {
+        begin_cooldown(&gateway);
+    }
+    let redeem = || {
+        let id = gateway.open_token(&refresh);
+        respond_with_tokens(&gateway.vm, &json!({"access_token": token(by)}));
+        id
+    };
+    let id = redeem();
+    assert!(is_waiting(&gateway, id));
+    gateway.vm.tick();
+    // Metadata may be first.
+    while let Some(call) = gateway.vm.calls().first() {
+        gateway.vm.fail(call);
+    }
+    let response = responded(&gateway.vm.outcome(id));
+    assert_error(&response, 503, "temporarily_unavailable");
+    assert!(response.header("retry-after").is_some(), "{response:?}");
+    assert!(logged("cannot be verified at the moment: keys_unavailable"), "{:?}", log());
+    // Nor while the next fetch is not due.
+    let response = responded(&gateway.vm.outcome(redeem()));
+    assert_error(&response, 503, "temporarily_unavailable");
+}
+
+#[test]
+fn keys_that_cannot_be_fetched_cost_no_client_its_refresh_token() {
+    for in_cooldown in [false, true] {
+        refresh_without_new_keys(&key("two"), in_cooldown);
+        // The key that has this `kid` now may have replaced the one that is known.
+        refresh_without_new_keys(&key("one"), in_cooldown);
+    }
+}
+
 #[test]
 fn if_keys_cannot_be_fetched_the_code_is_not_used_and_the_provider_gets_no_request() {
     let gateway = Gateway::start();

@@ -27,7 +27,7 @@ impl Authenticator {
     ) -> Result<PlausibleRequest, TokenJudgement> {
         let resources = &self.config.resources;
         // The login names resources of this configuration alone.
-        let gone = TokenJudgement::Unavailable { retry_after: Duration::ZERO };
+        let gone = TokenJudgement::unavailable_for_now("its resource is not configured");
         let resource = resources.with_url(resource).ok_or(gone)?;
         let target = resources[resource].access.target(RequestHead::new(&[], false), None);
         let token = token.as_bytes();
@@ -66,13 +66,17 @@ pub(crate) fn judgement_by(decision: Decision) -> TokenJudgement {
     match decision {
         Decision::Refuse(refused) | Decision::LetThrough(refused, _) => judgement(&refused.refusal),
         // No other decision is made before a token is accepted.
-        _ => TokenJudgement::Unavailable { retry_after: Duration::ZERO },
+        _ => TokenJudgement::unavailable_for_now("it was not judged"),
     }
 }
 
-fn judgement(refusal: &Refusal) -> TokenJudgement {
+/// The judgement on a token that is refused with this refusal.
+pub(crate) fn judgement(refusal: &Refusal) -> TokenJudgement {
     match refusal.retry_after() {
-        Some(seconds) => TokenJudgement::Unavailable { retry_after: Duration::from_secs(seconds) },
+        Some(seconds) => TokenJudgement::Unavailable {
+            why: format!("{} ({refusal})", refusal.reason().code()),
+            retry_after: Duration::from_secs(seconds),
+        },
         None => TokenJudgement::Refused {
             reason: refusal.reason().code(),
             cause: refusal.to_string(),

@@ -9,7 +9,7 @@ use crate::engine::callouts::{Callout, LoginPurpose, Purpose};
 use crate::engine::host::{CalloutId, Host, StreamId};
 use crate::login::{
     AwaitingClient, AwaitingEndpoints, Client, DOCUMENT_LIMIT, DiscoveryFault, DocumentFault,
-    DocumentLookup, DocumentUrl, EndpointLookup, Exchange, Login, LoginStage, Nonce,
+    DocumentLookup, DocumentUrl, EndpointLookup, Exchange, GrantId, Login, LoginStage,
     ProviderEndpoints, Step,
 };
 use crate::provider::ProviderId;
@@ -29,8 +29,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct ExchangeUnderWay {
     /// When it is given up.
     deadline: UnixTime,
-    /// The login that the code is from; `None` for a refresh token.
-    nonce: Option<Nonce>,
+    /// No other one with the same is made meanwhile.
+    grant: GrantId,
 }
 
 impl<H: Host> Engine<H> {
@@ -187,11 +187,11 @@ impl<H: Host> Engine<H> {
         let timeout = logins.timeouts[id];
         let under_way = &mut logins.exchanges[id];
         under_way.retain(|_, exchange| now < exchange.deadline);
-        let nonce = exchange.nonce();
-        if nonce.is_some() && under_way.values().any(|other| other.nonce.as_ref() == nonce) {
-            return Some(Login::in_use(id));
+        let grant = exchange.grant_id();
+        if under_way.values().any(|other| other.grant == grant) {
+            return Some(Login::in_use(id, stage));
         }
-        let of_kind = under_way.values().filter(|other| other.nonce.is_some() == nonce.is_some());
+        let of_kind = under_way.values().filter(|other| other.grant.is_of_kind(&grant));
         if of_kind.count() >= MAX_EXCHANGES {
             return Some(Login::busy(Some(id), stage));
         }
@@ -200,7 +200,7 @@ impl<H: Host> Engine<H> {
             return Some(logins.login.on_exchanged(id, *exchange, Err(fault)));
         };
         let deadline = now + timeout + GRACE;
-        under_way.insert(callout, ExchangeUnderWay { deadline, nonce: nonce.cloned() });
+        under_way.insert(callout, ExchangeUnderWay { deadline, grant });
         let purpose = Purpose::Login(LoginPurpose::Exchange(id, stream));
         self.callouts.insert(callout, Callout { purpose, max_body: request.max_body });
         let awaited = AwaitedByLogin::Exchange(callout, id, exchange);

@@ -15,15 +15,15 @@ use super::host::{CalloutId, Host, Part, StreamId};
 use super::rate_limit::RateLimit;
 use super::{BodyAction, Engine};
 use crate::engine::authenticator::{
-    Decision, IssuedJudgement, Need, PlausibleRequest, judgement_by,
+    Decision, IssuedJudgement, Need, PlausibleRequest, issued_judgement, judgement_by,
 };
-use crate::keys::{Demand, KeySource, ProviderKeys};
+use crate::keys::{Demand, KeySource, KeysUnavailable, ProviderKeys};
 use crate::login::{
     DocumentCache, EndpointCache, Form, IssuedToken, Login, LoginEvent, LoginResult, LoginStage,
     Step, TokenJudgement,
 };
 use crate::provider::{ProviderId, ProviderMap, Providers};
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Refusal};
 use crate::request::RequestHead;
 use crate::response::Response;
 use crate::seal::Randomness;
@@ -67,6 +67,14 @@ pub(super) struct JudgedToken {
     stage: LoginStage,
     /// The keys that were fetched for it, if none of the known ones verified it.
     sought: Option<Demand>,
+}
+
+/// A key that an issued token may have, and that is not among the current ones.
+enum NewerKey {
+    /// It can be fetched. The request is to be judged again then.
+    Await(Box<PlausibleRequest>, Demand),
+    /// It could not be fetched: the client must not take that for a refusal of its grant.
+    Missed(KeysUnavailable),
 }
 
 impl JudgedToken {
@@ -214,21 +222,24 @@ impl<H: Host> Engine<H> {
     ) -> Option<Step> {
         let judgement = match self.authenticator.judge_issued(request, self.view(), now) {
             IssuedJudgement::Judged(judgement, verdict) => {
-                if let Some((request, demand)) = self.key_to_seek(&token, &judgement, now) {
-                    token.sought = Some(demand);
-                    let need = Need::Keys(demand);
-                    let deadline = now + self.max_wait(&request, &need);
-                    if self.has_room_for(&request, &need) {
-                        self.let_wait(stream, request, need, Some(token), deadline, now);
+                match self.newer_key(&token, &judgement, now) {
+                    Some(NewerKey::Await(request, demand)) => {
+                        token.sought = Some(demand);
+                        let need = Need::Keys(demand);
+                        let deadline = now + self.max_wait(&request, &need);
+                        self.let_wait(stream, *request, need, Some(token), deadline, now);
                         self.set_pace(now);
                         return None;
                     }
+                    Some(NewerKey::Missed(why)) => issued_judgement(&Refusal::from(why)),
+                    None => {
+                        if let Some(verdict) = verdict {
+                            let hashed = self.verdicts.hash(token.issued.token().as_bytes());
+                            self.verdicts.remember(hashed, verdict);
+                        }
+                        judgement
+                    }
                 }
-                if let Some(verdict) = verdict {
-                    let hashed = self.verdicts.hash(token.issued.token().as_bytes());
-                    self.verdicts.remember(hashed, verdict);
-                }
-                judgement
             }
             IssuedJudgement::Await(request, need) => {
                 let deadline = match (&need, waited) {
@@ -249,24 +260,32 @@ impl<H: Host> Engine<H> {
         self.on_judged(*token, judgement, now)
     }
 
-    /// The request to judge again once keys were fetched, if the token may have a new key: it comes
-    /// from the provider itself. A fetch a moment ago, which any stranger can cause, says nothing.
-    fn key_to_seek(
+    /// The key that may verify a token that none of the current ones does; `None` if there is none.
+    /// The token comes from the provider itself, so its key may be new. A fetch a moment ago, which
+    /// any stranger can cause, says nothing.
+    fn newer_key(
         &self,
         token: &JudgedToken,
         judgement: &TokenJudgement,
         now: UnixTime,
-    ) -> Option<(PlausibleRequest, Demand)> {
+    ) -> Option<NewerKey> {
         let TokenJudgement::Refused { reason, .. } = judgement else { return None };
         let lacks_key = [Reason::UnknownKid, Reason::BadSignature].map(Reason::code);
-        if token.sought.is_some() || !lacks_key.contains(reason) {
+        if !lacks_key.contains(reason) {
             return None;
         }
-        let JudgedToken { issued, .. } = token;
+        let JudgedToken { issued, sought, .. } = token;
         let request =
             self.authenticator.read_issued(issued.token(), issued.resource(), now).ok()?;
-        let demand = self.keys[request.provider()].issued_key(now)?;
-        Some((request, demand))
+        let keys = &self.keys[request.provider()];
+        match keys.issued_key(now) {
+            Some(demand)
+                if sought.is_none() && self.has_room_for(&request, &Need::Keys(demand)) =>
+            {
+                Some(NewerKey::Await(Box::new(request), demand))
+            }
+            _ => keys.newer_keys_missed(*sought, now).map(NewerKey::Missed),
+        }
     }
 
     fn on_judged(

@@ -113,21 +113,15 @@ impl<H: Host> Engine<H> {
     /// The next tick ends it, not this call: Envoy's Wasm filter takes a response to one request,
     /// given while another one is handled, as a reason to stop that other one and its body too.
     fn make_room_for_body(&mut self, now: UnixTime) -> bool {
-        let is_body = |awaited: &AwaitedByLogin| matches!(awaited, AwaitedByLogin::Body(_));
-        let waiting = self.streams.logins(is_body);
-        if waiting.len() < MAX_BODIES {
+        if self.streams.awaited_bodies() < MAX_BODIES {
             return true;
         }
-        let deadline = |stream: &StreamId| self.streams.login(*stream).map(|login| login.deadline);
-        let timely = waiting.iter().copied().filter(|stream| deadline(stream) > Some(now));
-        if let Some(oldest) = timely.min_by_key(deadline) {
-            self.streams.hasten_login(oldest, now);
-        }
+        self.streams.hasten_oldest_body(now);
         if let Some(logins) = &mut self.logins {
             logins.has_overdue = true;
         }
         self.set_pace(now);
-        waiting.len() < MAX_BODIES + MAX_OVERDUE
+        self.streams.awaited_bodies() < MAX_BODIES + MAX_OVERDUE
     }
 
     pub(super) fn let_login_wait(
@@ -142,8 +136,7 @@ impl<H: Host> Engine<H> {
     }
 
     pub(super) fn is_crowded(&self) -> bool {
-        let waits = |awaited: &AwaitedByLogin| !matches!(awaited, AwaitedByLogin::Body(_));
-        self.streams.logins(waits).len() >= MAX_WAITING
+        self.streams.other_logins() >= MAX_WAITING
     }
 
     /// Continues logins that waited for a document.
