@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::error_code::ErrorCode;
 use super::provider::{ClientSecret, LoginProvider};
-use super::redaction::redacted;
+use super::redaction::Secrets;
 use super::resource::LoginResource;
 use super::response::{OAuthError, json_response, unavailable};
-use super::token_request::{ClientRefreshToken, Exchange, Grant};
+use super::token_request::{ClientRefreshToken, Exchange, Grant, credentials};
 use crate::callout::{BodyLimit, CalloutFault, CalloutResponse};
 use crate::response::Response;
 use crate::seal::{Randomness, Sealer};
@@ -74,11 +74,16 @@ impl IssuedToken {
         asked_for: &LoginResource,
     ) -> Result<Self, ExchangeFault> {
         let response = response.map_err(ExchangeFault::Callout)?;
+        let secret = provider.client_secret.as_ref().map(ClientSecret::expose);
+        let credentials = secret.map(|secret| credentials(&provider.client_id, secret));
+        let of_grant = exchange.grant.secrets().into_iter();
+        let secrets = Secrets::new(of_grant.chain(secret).chain(credentials.as_deref()));
         if matches!(response.status, Some(400..=499)) {
-            return Err(fault_of_error(&response, &exchange, provider));
+            return Err(fault_of_error(&response, &secrets));
         }
         let response = CalloutResponse::checked(Some(response), &[200], Self::LIMIT)
-            .map_err(|fault| ExchangeFault::Callout(without_secrets(fault)))?;
+            .map_err(|fault| without_secrets(fault, &secrets))
+            .map_err(ExchangeFault::Callout)?;
         let member = provider.token.member();
         let response: TokenResponse = serde_json::from_slice(&response.body)
             .map_err(|_| ExchangeFault::NoToken { member })?;
@@ -195,11 +200,7 @@ impl ExchangeFault {
 }
 
 /// What an error response of a token endpoint means (RFC 6749 §5.2).
-fn fault_of_error(
-    response: &CalloutResponse,
-    exchange: &Exchange,
-    provider: &LoginProvider,
-) -> ExchangeFault {
+fn fault_of_error(response: &CalloutResponse, secrets: &Secrets<'_>) -> ExchangeFault {
     /// Codes after which a new login helps; the last three are OpenID Connect's, which Entra ID uses
     /// here too.
     const GRANT_ERRORS: [&str; 4] =
@@ -214,9 +215,7 @@ fn fault_of_error(
         Some(description) => format!("{code}: {description}"),
         None => format!("{code} (status {})", response.status.unwrap_or_default()),
     };
-    let secret = provider.client_secret.as_ref().map(ClientSecret::expose);
-    let secrets: Vec<&str> = exchange.grant.secrets().into_iter().chain(secret).collect();
-    let error = redacted(&error, &secrets);
+    let error = secrets.redact(&error);
     match response.status {
         _ if is_of_grant => ExchangeFault::Grant { error },
         Some(429) => ExchangeFault::TooOften { error },
@@ -226,10 +225,10 @@ fn fault_of_error(
 
 /// A fault of a token endpoint without what its response says, which may hold tokens. Envoy's own
 /// reports of failed connections stay.
-fn without_secrets(fault: CalloutFault) -> CalloutFault {
+fn without_secrets(fault: CalloutFault, secrets: &Secrets<'_>) -> CalloutFault {
     match fault {
         CalloutFault::Status { status, body } if matches!(status, Some(502..=504)) => {
-            CalloutFault::Status { status, body: redacted(&body, &[]) }
+            CalloutFault::Status { status, body: secrets.redact(&body) }
         }
         CalloutFault::Status { status, .. } => CalloutFault::Status { status, body: String::new() },
         CalloutFault::Redirect { status, .. } => {
@@ -302,6 +301,12 @@ mod tests {
 
     fn refresh() -> Grant {
         Grant::Refresh { token: "old".to_owned() }
+    }
+
+    /// The gateway's credentials, as they are in a request.
+    fn basic() -> String {
+        let provider = provider();
+        credentials(&provider.client_id, provider.client_secret.unwrap().expose())
     }
 
     fn id_token(claims: &Value) -> String {
@@ -436,10 +441,16 @@ mod tests {
             (code(), 201, json!({"access_token": "opaque"})),
             (code(), 500, json!({"error": "code"})),
             (code(), 503, json!({"error": jwt})),
+            (code(), 502, json!({"error": "upstream got 'code'"})),
+            (refresh(), 504, json!({"error": "upstream got old"})),
+            (code(), 401, json!({"error": format!("no {}", basic())})),
+            (code(), 401, json!({"error": "client_secret=s3cret%3A%2B"})),
+            (code(), 503, json!({"error": "client_secret=s3cret%3a%2b"})),
         ] {
             let line = read(grant, status, &body).err().unwrap().to_string();
             let line = line.replace("error code", "");
-            for secret in ["'code'", "old", "s3cret:+", "opaque", "aaaaaaa", "\"code"] {
+            let secrets = ["'code'", "old", "s3cret", "opaque", "aaaaaaa", "\"code", &basic()];
+            for secret in secrets {
                 assert!(!line.contains(secret), "{line}");
             }
         }

@@ -173,8 +173,8 @@ impl Exchange {
         request.fields.push(("content-type", media_type));
         match (&provider.client_secret, endpoints.authentication) {
             (Some(secret), ClientAuthentication::Basic) => {
-                let credentials = basic(&provider.client_id, secret.expose());
-                request.fields.push(("authorization", credentials));
+                let credentials = credentials(&provider.client_id, secret.expose());
+                request.fields.push(("authorization", format!("Basic {credentials}")));
             }
             (Some(secret), ClientAuthentication::Post) => {
                 form.append_pair("client_id", &provider.client_id)
@@ -200,11 +200,12 @@ impl Grant {
     }
 }
 
-/// Id and secret are form-encoded first (RFC 6749 §2.3.1).
-fn basic(id: &str, secret: &str) -> String {
+/// The gateway's credentials for HTTP Basic. Id and secret are form-encoded first (RFC 6749
+/// §2.3.1).
+pub(super) fn credentials(id: &str, secret: &str) -> String {
     let encoded =
         |string: &str| form_urlencoded::byte_serialize(string.as_bytes()).collect::<String>();
-    format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret))))
+    STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)))
 }
 
 fn open<T: Sealed>(sealer: &Sealer, sealed: &str, now: UnixTime) -> Result<T, OAuthError> {
