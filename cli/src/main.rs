@@ -16,6 +16,7 @@ mod routes;
 mod surroundings;
 mod token;
 mod tools;
+mod variables;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::filter_chain::FilterChain;
 use crate::normalisation::Normalisation;
 use crate::routes::{RouteTable, Routes};
+use crate::variables::Variables;
 
 const BUFFER: &str = "envoy.extensions.filters.http.buffer.v3.Buffer";
 const CONNECTION_MANAGER: &str =
@@ -36,12 +37,14 @@ pub(crate) struct Surroundings {
     holds_heads: bool,
     /// Whether the plugin gets the body of a request while its head is held back.
     holds_bodies: bool,
+    /// The environment variables that the plugin gets; `None` if the file does not show them.
+    variables: Option<Variables>,
     manager: Option<Manager>,
 }
 
 /// What configures the plugin.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Runner {
+pub(crate) enum Runner {
     /// Unknown: the file holds only the plugin's configuration.
     #[default]
     Unknown,
@@ -137,6 +140,7 @@ impl Surroundings {
             open_failure: open_failure(runner, plugin),
             holds_heads: is_buffered || holds_bodies,
             holds_bodies,
+            variables: Variables::new(runner, plugin),
             manager: manager.map(|manager| Manager::new(manager, location)),
         }
     }
@@ -158,6 +162,22 @@ impl Surroundings {
         }
         warnings.extend(self.manager.iter().flat_map(|manager| manager.warnings(setup)));
         warnings
+    }
+
+    /// Faults because of environment variables that the plugin does not get, or whose values in the
+    /// file it does not accept.
+    pub(crate) fn variable_faults(&self, json: &[u8]) -> Vec<String> {
+        let Some(variables) = &self.variables else { return Vec::new() };
+        let mut faults = Setup::variable_faults(json, &|name| variables.get(name));
+        let place = match self.runner {
+            Runner::Istio => "in Istio's WasmPlugin: vmConfig.env, with valueFrom: HOST",
+            Runner::EnvoyGateway => "in Envoy Gateway's EnvoyExtensionPolicy: env.hostKeys",
+            _ => return faults,
+        };
+        for fault in faults.iter_mut().filter(|fault| fault.contains("host_env_keys")) {
+            *fault = format!("{fault} ({place})");
+        }
+        faults
     }
 
     /// What the file does not show.

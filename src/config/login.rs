@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::Faults;
 use super::defaults::{LOGIN_PATH, LOGIN_REGISTRATION};
 use super::field::{Field, UnknownFields, refuse_unknown};
+use super::secret::ReadSecret;
 use crate::access::CanonicalPath;
 use crate::callout::Clusters;
 use crate::claim::AudienceClaim;
@@ -16,7 +17,6 @@ use crate::login::{
 };
 use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::resource::{ProtectedResource, ResourceId, Resources};
-use crate::seal::Sealer;
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -71,7 +71,9 @@ pub(super) enum RawConsent {
 
 /// The parts of the configuration that the login depends on.
 pub(super) struct Surroundings<'a> {
-    pub(super) sealer: Option<Sealer>,
+    pub(super) secret: ReadSecret,
+    /// Whether any active provider, faulty ones included, has `login`.
+    pub(super) has_login: bool,
     pub(super) logins: ProviderMap<Option<LoginProvider>>,
     pub(super) providers: &'a Providers,
     pub(super) resources: &'a Resources,
@@ -94,19 +96,18 @@ pub(super) fn login(
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<Login> {
-    let has_provider = surroundings.logins.values().any(Option::is_some);
     if matches!(raw, Field::Absent) {
-        if has_provider {
+        if surroundings.has_login {
             faults.add("login", "is required because a provider has login");
         }
         return None;
     }
     let raw = raw.optional("login", faults)?;
     refuse_unknown("login.", &raw.unknown, faults);
-    if surroundings.sealer.is_none() {
+    if surroundings.secret.is_absent() {
         faults.add("login", "needs secret, which seals what clients and browsers send back");
     }
-    if !has_provider {
+    if !surroundings.has_login {
         faults.add("login", "needs at least one provider that has login");
     }
     let issuer = issuer(raw.issuer, surroundings.resources, faults);
@@ -139,7 +140,7 @@ pub(super) fn login(
         clients,
         client_documents,
         consent,
-        sealer: surroundings.sealer?,
+        sealer: surroundings.secret.sealer()?.clone(),
         resources: login_resources,
         providers: surroundings.logins,
     })

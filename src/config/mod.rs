@@ -6,6 +6,7 @@ mod audit;
 mod claims;
 mod defaults;
 mod document;
+mod environment;
 mod errors;
 mod field;
 mod identity;
@@ -44,6 +45,7 @@ pub use reference::config_reference;
 pub use schema::config_schema;
 pub use status::StatusConfig;
 
+use self::environment::Environment;
 use crate::identity::Users;
 use crate::login::Login;
 use crate::provider::{ProviderId, Providers};
@@ -80,8 +82,16 @@ pub struct Config {
     pub(crate) sessions: Option<Rc<SessionSealer>>,
 }
 
-/// Looks up environment variables by name.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// What is known of an environment variable.
+#[derive(Clone)]
+pub enum Variable {
+    /// The plugin does not get it.
+    Missing,
+    /// The plugin gets it, with a value that is not known here.
+    Unknown,
+    /// The plugin gets this value.
+    Set(String),
+}
 
 impl Config {
     /// Reads a configuration as Envoy passes it: a protobuf-encoded `google.protobuf.Struct`, or
@@ -119,9 +129,25 @@ impl Config {
     ///
     /// All faults, as for [`from_bytes`](Self::from_bytes).
     pub fn without_secrets(bytes: &[u8]) -> Result<Self, ConfigError> {
+        Self::with_variables(bytes, &|_| Variable::Unknown)
+    }
+
+    /// Reads a configuration where this is known of the environment variables that it names.
+    ///
+    /// # Errors
+    ///
+    /// All faults, as for [`from_bytes`](Self::from_bytes).
+    pub(crate) fn with_variables(
+        bytes: &[u8],
+        variable: &dyn Fn(&str) -> Variable,
+    ) -> Result<Self, ConfigError> {
         /// Base64 of 33 bytes, so that it is also accepted as a `secret`.
         const STAND_IN: &str = "unknownunknownunknownunknownunknownunknownun";
-        Self::with_environment(bytes, &|_| Some(STAND_IN.to_owned()))
+        Self::with_environment(bytes, &|name| match variable(name) {
+            Variable::Missing => None,
+            Variable::Unknown => Some(STAND_IN.to_owned()),
+            Variable::Set(value) => Some(value),
+        })
     }
 
     /// The issuers whose tokens are accepted at a resource; at any, if none is given.

@@ -176,6 +176,8 @@ pub(super) struct ReadProviders {
     pub(super) clients: ProviderMap<Clients>,
     /// `None` for a provider without `login`.
     pub(super) logins: ProviderMap<Option<LoginProvider>>,
+    /// Whether any active provider, faulty ones included, has `login`.
+    pub(super) has_login: bool,
 }
 
 /// What one element of `providers` yields.
@@ -223,9 +225,8 @@ pub(super) fn providers(
 ) -> ReadProviders {
     let raw = raw.required("providers", faults);
     let is_empty = raw.as_ref().is_some_and(Vec::is_empty);
-    let mut names: Vec<String> = Vec::new();
-    let mut active: Vec<Read> = Vec::new();
-    let mut any_fault = false;
+    let (mut names, mut active) = (Vec::<String>::new(), Vec::<Read>::new());
+    let (mut any_fault, mut has_login) = (false, false);
     for (index, raw) in raw.unwrap_or_default().into_iter().enumerate() {
         let path = format!("providers[{index}]");
         let Some(raw) = raw.optional(&path, faults) else {
@@ -233,8 +234,9 @@ pub(super) fn providers(
             continue;
         };
         let is_active = raw.active.clone().optional(&format!("{path}.active"), faults);
-        let parsed = raw.parse(index, needs_client_ids, defaults, environment, faults);
-        let Some(read) = parsed else {
+        let is_active = is_active.unwrap_or(PROVIDER_ACTIVE.value);
+        has_login |= is_active && !matches!(raw.login, Field::Absent);
+        let Some(read) = raw.parse(index, needs_client_ids, defaults, environment, faults) else {
             any_fault = true;
             continue;
         };
@@ -243,7 +245,7 @@ pub(super) fn providers(
             faults.add(&format!("{path}.name"), format!("{name:?} is duplicated"));
         }
         names.push(name.clone());
-        if is_active.unwrap_or(PROVIDER_ACTIVE.value) {
+        if is_active {
             active.push(read);
         }
     }
@@ -257,6 +259,7 @@ pub(super) fn providers(
         providers: Providers::new(active.values().map(|read| read.provider.clone()).collect()),
         clients: active.map(|read| read.clients.clone()),
         logins: active.map(|read| read.login.clone()),
+        has_login,
     }
 }
 

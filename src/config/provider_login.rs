@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Faults;
+use super::environment::{Environment, variable};
 use super::field::{Field, Reader, UnknownFields, refuse_unknown};
 use super::scopes::check_scope;
 use super::templates::LoginTemplate;
-use super::{Environment, Faults};
 use crate::keys::{KeySource, Start};
 use crate::login::{ClientSecret, LoginProvider, ScopeNames, TokenKind, is_own_parameter};
 
@@ -152,15 +153,14 @@ fn client_secret(
     reader: &mut Reader<'_>,
 ) -> Option<ClientSecret> {
     let name = reader.optional("client_secret_env", raw)?;
-    let problem = match environment(&name) {
-        Some(secret) if !secret.trim_end().is_empty() => {
-            return Some(ClientSecret::new(secret.trim_end().to_owned()));
-        }
-        Some(_) => "is empty",
-        None => "is not set",
-    };
-    reader.fault("client_secret_env", format!("the environment variable {name:?} {problem}"));
-    None
+    let path = reader.at("client_secret_env");
+    let secret = variable(&name, &path, environment, reader.faults)?;
+    let secret = secret.trim_end();
+    if secret.is_empty() {
+        reader.fault("client_secret_env", format!("the environment variable {name:?} is empty"));
+        return None;
+    }
+    Some(ClientSecret::new(secret.to_owned()))
 }
 
 /// Parameters of the authorization request that the gateway does not set itself.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Faults;
+use super::environment::{Environment, variable};
 use super::field::{Field, UnknownFields, refuse_unknown};
 use super::limits::{SCIM_CACHE_TTL, SCIM_MAX_BODY, SCIM_TIMEOUT};
 use super::units::{DurationString, SizeString};
-use super::{Environment, Faults};
 use crate::callout::{BodyLimit, Clusters};
 use crate::claim::ClaimPath;
 use crate::identity::{Attribute, Provisioning, ScimSettings, Secret, User};
@@ -163,14 +164,7 @@ const ATTRIBUTE_EXPECTED: &str = "must be a field of users or an attribute of SC
 
 fn secret(name: &str, environment: Environment<'_>, faults: &mut Faults) -> Option<Secret> {
     let path = "users.scim.bearer_token_env";
-    let Some(text) = environment(name) else {
-        faults.add(
-            path,
-            format!("{name:?} is not among the plugin's vm_config.environment_variables"),
-        );
-        return None;
-    };
-    let secret = Secret::bearer_token(text);
+    let secret = Secret::bearer_token(variable(name, path, environment, faults)?);
     if secret.is_none() {
         faults.add(path, format!("{name:?} does not hold a bearer token (RFC 6750 §2.1)"));
     }

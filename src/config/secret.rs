@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::Faults;
+use super::environment::{Environment, variable};
 use super::field::{Field, UnknownFields, refuse_unknown};
-use super::{Environment, Faults};
 use crate::seal::{Sealer, Secret};
 
 #[derive(Debug, Default, Deserialize)]
@@ -20,8 +21,42 @@ pub(super) struct RawSecret {
     pub(super) unknown: UnknownFields,
 }
 
-/// The sealer for the secret; `None` if there is no secret, or it is faulty.
-pub(super) fn sealer(
+/// What `secret` yields.
+pub(super) enum ReadSecret {
+    Absent,
+    /// It is given, and its fault has been reported.
+    Faulty,
+    Usable(Sealer),
+}
+
+impl ReadSecret {
+    /// Reads the secret.
+    pub(super) fn new(
+        raw: Field<RawSecret>,
+        environment: Environment<'_>,
+        faults: &mut Faults,
+    ) -> Self {
+        if matches!(raw, Field::Absent) {
+            return Self::Absent;
+        }
+        sealer(raw, environment, faults).map_or(Self::Faulty, Self::Usable)
+    }
+
+    /// The sealer, if the secret is usable.
+    pub(super) fn sealer(&self) -> Option<&Sealer> {
+        match self {
+            Self::Usable(sealer) => Some(sealer),
+            Self::Absent | Self::Faulty => None,
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+/// The sealer for the secret; `None` if it is faulty.
+fn sealer(
     raw: Field<RawSecret>,
     environment: Environment<'_>,
     faults: &mut Faults,
@@ -31,11 +66,7 @@ pub(super) fn sealer(
     let current = raw.env.required("secret.env", faults);
     let previous = raw.previous_env.optional("secret.previous_env", faults);
     let mut secret = |name: &str, path: &str| {
-        let Some(value) = environment(name) else {
-            faults.add(path, format!("the environment variable {name:?} is not set"));
-            return None;
-        };
-        let secret = Secret::parse(&value);
+        let secret = Secret::parse(&variable(name, path, environment, faults)?);
         secret.map_err(|fault| faults.add(path, format!("the value of {name:?} {fault}"))).ok()
     };
     let previous = previous.and_then(|name| secret(&name, "secret.previous_env"));

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Faults;
 use super::defaults::SESSIONS_BIND;
 use super::field::{Field, UnknownFields, refuse_unknown};
-use crate::seal::Sealer;
+use super::secret::ReadSecret;
 use crate::sessions::SessionSealer;
 
 #[derive(Debug, Default, Deserialize)]
@@ -19,10 +19,10 @@ pub(super) struct RawSessions {
     pub(super) unknown: UnknownFields,
 }
 
-/// The sealer, if sessions are bound. `secrets`: `None` if there is no secret, or it is faulty.
+/// The sealer, if sessions are bound and the secret is usable.
 pub(super) fn sessions(
     raw: Field<RawSessions>,
-    secrets: Option<&Sealer>,
+    secret: &ReadSecret,
     faults: &mut Faults,
 ) -> Option<SessionSealer> {
     let raw = raw.optional("sessions", faults)?;
@@ -30,8 +30,8 @@ pub(super) fn sessions(
     if !SESSIONS_BIND.read(raw.bind, "sessions.bind", faults) {
         return None;
     }
-    if secrets.is_none() {
+    if secret.is_absent() {
         faults.add("sessions.bind", "needs secret, which seals the session ids");
     }
-    secrets.map(SessionSealer::new)
+    secret.sealer().map(SessionSealer::new)
 }

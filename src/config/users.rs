@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::defaults::{RECORD_ACTIVE, RECORD_LOCKED, WEB_SERVICE_ACCESS_ONLY};
+use super::environment::Environment;
 use super::field::{Field, UnknownFields, refuse_unknown};
 use super::limits::MAX_USER_RECORDS;
 use super::provider::RawProvider;
 use super::scim::{RawProvision, RawScim};
 use super::units::Names;
-use super::{Environment, Faults, scim};
+use super::{Faults, scim};
 use crate::identity::{UnknownUser, User, UserRecord, Users};
 use crate::provider::Providers;
 use crate::refusal::AccountStatus;

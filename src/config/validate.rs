@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::{access, exempt};
 use super::audit::follows_calls;
+use super::environment::Environment;
 use super::errors::errors;
 use super::field::{Field, in_words_of_json, refuse_unknown};
 use super::identity::identity;
@@ -16,10 +17,10 @@ use super::raw::RawConfig;
 use super::replay_store::replay_store;
 use super::resource::{Described, RawResource, allowed_origins};
 use super::resources::{Defaults, RawProtectedResource};
-use super::secret::sealer;
+use super::secret::ReadSecret;
 use super::sessions::sessions;
 use super::tokens::{max_token_size, token_cache};
-use super::{Config, Environment, Faults, users};
+use super::{Config, Faults, users};
 use crate::resource::Mode;
 
 /// Validates a whole configuration. The result may be used only if there are no faults.
@@ -70,10 +71,10 @@ pub(super) fn config(
         Protected::One(described) => defaults.only_resource(described, &read, faults)?,
         Protected::Several(raw) => defaults.resources(raw, &read, &provider_names, faults),
     };
-    let sealer = sealer(raw.secret, environment, faults);
-    let sessions = sessions(raw.sessions, sealer.as_ref(), faults).map(Rc::new);
-    let (logins, providers) = (read.logins, &read.providers);
-    let surroundings = Surroundings { sealer, logins, providers, resources: &resources };
+    let secret = ReadSecret::new(raw.secret, environment, faults);
+    let sessions = sessions(raw.sessions, &secret, faults).map(Rc::new);
+    let (has_login, logins, providers) = (read.has_login, read.logins, &read.providers);
+    let surroundings = Surroundings { secret, has_login, logins, providers, resources: &resources };
     let login = login(raw.login, surroundings, faults).map(Rc::new);
     Some(Config {
         digest,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::question::Question;
 use super::words::listed;
 use crate::callout::Clusters;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Variable};
 use crate::json::without_byte_order_mark;
 use crate::keys::{KeySource, Start};
 use crate::provider::Provider;
@@ -58,6 +58,18 @@ impl Setup {
         let document = without_byte_order_mark(json);
         let document = serde_json::from_slice(document).unwrap_or_default();
         Ok(Self { config, document, header_limit: Self::HEADER_LIMIT })
+    }
+
+    /// The faults of a configuration because of the environment variables that it names: those that
+    /// are missing, or whose values are not usable. None if it has other faults.
+    pub fn variable_faults(json: &[u8], variable: &dyn Fn(&str) -> Variable) -> Vec<String> {
+        if Config::without_secrets(json).is_err() {
+            return Vec::new();
+        }
+        match Config::with_variables(json, variable) {
+            Ok(_) => Vec::new(),
+            Err(refused) => refused.faults().map(ToString::to_string).collect(),
+        }
     }
 
     /// Sets Envoy's limit on the header fields of a request, in bytes.

@@ -102,7 +102,13 @@ fn the_clusters_on_the_pages_validate_certificates() {
             continue;
         }
         let mut bootstrap = Bootstrap::example();
-        *bootstrap.plugin_configuration() = yaml(&blocks[0]);
+        let configuration = yaml(&blocks[0]);
+        let secrets = configuration["providers"].as_array().unwrap().iter();
+        let secrets = secrets.map(|provider| &provider["login"]["client_secret_env"]);
+        let variables: Vec<&Value> = secrets.chain([&configuration["secret"]["env"]]).collect();
+        bootstrap.plugin()["vm_config"]["environment_variables"] =
+            json!({"host_env_keys": variables});
+        *bootstrap.plugin_configuration() = configuration.clone();
         bootstrap.tree()["static_resources"]["clusters"] = cluster;
         add_clusters_of_routes(&mut bootstrap);
         let report = check(&file(".json", &bootstrap.tree().to_string()));

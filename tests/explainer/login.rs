@@ -239,6 +239,8 @@ fn an_envoy_file_without_the_cluster_or_the_option_is_reported() {
     assert!(warnings.contains(option) && warnings.contains("respond with 500"), "{warnings}");
 
     bootstrap.plugin()["allow_on_headers_stop_iteration"] = json!(true);
+    bootstrap.plugin()["vm_config"]["environment_variables"] =
+        json!({"host_env_keys": ["MCP_AUTH_SECRET", "OWN_SECRET"]});
     let provider = &mut bootstrap.plugin_configuration()["providers"][0];
     provider["cluster"] = json!("identity_provider");
     let report = check(bootstrap.tree(), &[]);

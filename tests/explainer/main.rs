@@ -29,3 +29,4 @@ mod token_files;
 mod tools;
 mod trust;
 mod unknown_users;
+mod variables;

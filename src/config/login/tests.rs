@@ -122,7 +122,7 @@ fn a_login_needs_a_secret_a_provider_and_a_client() {
         (json!({"/secret/env": null}), "secret.env: is required"),
         (
             json!({"/secret/env": "UNSET"}),
-            "secret.env: the environment variable \"UNSET\" is not set",
+            "secret.env: the environment variable \"UNSET\" is not set or not passed",
         ),
         (json!({"/secret/env": "SHORT"}), "secret.env: the value of \"SHORT\""),
         (json!({"/secret/env": "NO_BASE64"}), "secret.env: the value of \"NO_BASE64\""),
@@ -140,6 +140,28 @@ fn a_login_needs_a_secret_a_provider_and_a_client() {
         let faults = format!("{:?}", faults(&json!({"/secret/env": value})));
         assert!(!faults.contains(&environment(value).unwrap()), "the value is not shown: {faults}");
     }
+}
+
+#[test]
+fn a_faulty_secret_or_provider_is_not_reported_as_missing() {
+    for (members, field) in [
+        (json!({"/secret/env": "UNSET"}), "secret.env"),
+        (json!({"/secret/env": null}), "secret.env"),
+        (json!({"/secret": "SECRET"}), "secret"),
+        (json!({"/providers/0/issuer": ""}), "providers[0].issuer"),
+        (json!({"/providers/0/name": "ONE"}), "providers[0].name"),
+        (json!({"/providers/0/name": null}), "providers[0].name"),
+        (json!({"/providers/0/cluster": null}), "providers[0]"),
+        (json!({"/providers/0/login/client_id": null}), "providers[0].login.client_id"),
+        (json!({"/providers/0/login": "on"}), "providers[0].login"),
+    ] {
+        let found = faults(&members);
+        let is_expected = |fault: &String| fault.starts_with(field);
+        assert!(!found.is_empty() && found.iter().all(is_expected), "{members}: {found:?}");
+    }
+    // An inactive provider logs nobody in, faulty or not.
+    let members = json!({"/providers/0/active": false, "/providers/0/issuer": ""});
+    assert_refused(&members, "login: needs at least one provider that has login");
 }
 
 #[test]

@@ -70,8 +70,10 @@ fn faults_of_a_scim_directory_are_named_with_their_paths() {
             }}),
             vec![
                 "users.scim.cluster: must not be empty",
-                "users.scim.bearer_token_env: \"OTHER\" is not among the plugin's \
-                 vm_config.environment_variables",
+                "users.scim.bearer_token_env: the environment variable \"OTHER\" is not set or not \
+                 passed to the plugin: set it in Envoy's environment and name it in \
+                 vm_config.environment_variables.host_env_keys; the native module needs no such \
+                 list",
                 "users.scim.cache_ttl: must be between 1s and 24h",
                 "users.scim.timeout: must be between 10ms and 60s",
                 "users.scim.max_body: must be at least 1B",
