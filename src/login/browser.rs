@@ -71,7 +71,8 @@ impl Cookie {
     #[must_use]
     pub(crate) fn value<'a>(self, head: RequestHead<'a>, issuer: &Issuer) -> Option<&'a str> {
         let name = self.name(issuer);
-        let mut values = cookies(head).filter_map(|(own, value)| (own == name).then_some(value));
+        let mut values =
+            cookies(head).filter_map(|(own, value)| (own == name.as_bytes()).then_some(value));
         let value = values.next()?;
         values.next().is_none().then_some(value)
     }
@@ -115,13 +116,18 @@ impl Cookie {
     }
 }
 
-/// The cookies of a request. Browsers strip spaces and tabs from names, and nothing else (RFC 6265bis
-/// §5.7): a name with other white space in front has no prefix for them, so any site of the domain may
-/// set it.
-fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&str, &str)> {
-    let fields = head.values("cookie").filter_map(|field| std::str::from_utf8(field).ok());
-    let pairs = fields.flat_map(|field| field.split(';'));
-    pairs.filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
+/// The cookies of a request, without those whose values are not UTF-8. Browsers strip spaces and
+/// tabs from names, and nothing else (RFC 6265bis §5.7): a name with other white space in front has
+/// no prefix for them, so any site of the domain may set it.
+fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&[u8], &str)> {
+    let pairs = head.values("cookie").flat_map(|field| field.split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| {
+        let start = pair.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
+        let pair = pair.get(start..)?;
+        let (name, value) = pair.split_at_checked(pair.iter().position(|byte| *byte == b'=')?)?;
+        let value = std::str::from_utf8(value.get(1..)?).ok()?;
+        Some((name, value.trim_end_matches([' ', '\t'])))
+    })
 }
 
 /// What a browser says about a request.
@@ -246,6 +252,25 @@ mod tests {
         ] {
             assert_eq!(browser(&[("cookie", cookie)]).id, found, "{cookie}");
         }
+    }
+
+    #[test]
+    fn cookies_of_others_may_have_any_bytes() {
+        let sealer = Sealer::new(Secret::parse(&"A".repeat(43)).unwrap(), None);
+        let random = &mut Randomness::from_seed([1; 32]);
+        let id = BrowserId::new(random);
+        let sealed = sealer.seal(&id, NOW, random).unwrap();
+        let own = format!("__Host-mcp-auth-login={sealed}");
+        let found = |cookie: &[u8]| {
+            let fields = [(b"cookie".as_slice(), cookie)];
+            Browser::from_head(RequestHead::new(&fields, false), &issuer(), &sealer, NOW).id
+        };
+        let latin1 = b"x=a\xffb";
+        assert_eq!(found(&[latin1.as_slice(), b"; ", own.as_bytes()].concat()), Some(id.clone()));
+        assert_eq!(found(&[own.as_bytes(), b"; ", latin1.as_slice()].concat()), Some(id));
+        assert_eq!(found(&[own.as_bytes(), b"\xff"].concat()), None);
+        // It counts as a second one.
+        assert_eq!(found(&[own.as_bytes(), b";\t", own.as_bytes()].concat()), None);
     }
 
     #[test]

@@ -174,9 +174,11 @@ impl From<String> for ClientName {
     }
 }
 
-/// Marks that scripts put on letters, and that pile up over neighbouring lines.
+/// Marks that scripts put on letters, and that pile up over neighbouring lines; and anything else
+/// that is neither a letter nor a digit.
 fn is_mark(character: char) -> bool {
-    matches!(character,
+    (character >= '\u{300}' && !character.is_alphanumeric())
+        || matches!(character,
         '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5bd}'
         | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{6d6}'..='\u{6ed}'
         | '\u{730}'..='\u{74a}' | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}'
@@ -240,6 +242,8 @@ mod tests {
             ("a\u{2800}\u{a0}  b", Some("a b")),
             ("e\u{301}\u{302}\u{303}\u{304}x", Some("e\u{301}\u{302}x")),
             ("กี่", Some("กี่")),
+            ("a\u{1cd0}\u{1cd1}\u{1cd2}\u{8d3}b", Some("a\u{1cd0}\u{1cd1}b")),
+            ("क\u{93c}\u{94d}\u{93c}", Some("क\u{93c}\u{94d}")),
             (&"x".repeat(100), Some(&*"x".repeat(64))),
         ] {
             let name = ClientName::new(given);

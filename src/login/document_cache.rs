@@ -1,6 +1,6 @@
 //! The cache of client ID metadata documents.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ pub(crate) struct DocumentCache {
     known: BTreeMap<DocumentUrl, KnownDocument>,
     /// Those that could not be read the last time, and when that was.
     failures: BTreeMap<DocumentUrl, (DocumentFault, UnixTime)>,
-    fetching: BTreeSet<DocumentUrl>,
-    /// Fetches of unknown documents in the last minute, the oldest first.
-    recent: VecDeque<UnixTime>,
+    /// Those that are being fetched, and when each fetch is given up.
+    fetching: BTreeMap<DocumentUrl, UnixTime>,
+    /// Fetches of unknown documents in the last minute by host, the oldest first. There are as many
+    /// hosts as the configuration names.
+    recent: BTreeMap<String, VecDeque<UnixTime>>,
 }
 
 #[derive(Debug)]
@@ -46,8 +48,9 @@ impl DocumentCache {
     /// Maximum number of documents that were read, of failures, and of simultaneous fetches of
     /// unknown documents.
     const MAX_COUNT: usize = 64;
-    /// Maximum number of fetches of unknown documents per minute.
-    const MAX_FETCHES: usize = 60;
+    /// Maximum number of fetches of unknown documents of a host per minute: ten times what
+    /// `envoy/login.yaml` allows one address.
+    const MAX_FETCHES: usize = 600;
     const MINUTE: Duration = Duration::from_secs(60);
     /// How long a document is used without a look at its host.
     const MAX_AGE: Duration = Duration::from_secs(300);
@@ -56,14 +59,19 @@ impl DocumentCache {
     /// Pause after a fetch that failed.
     const COOLDOWN: Duration = Duration::from_secs(30);
 
-    /// Looks a document up.
-    pub(crate) fn look_up(&mut self, url: &DocumentUrl, now: UnixTime) -> DocumentLookup {
+    /// Looks a document up. A fetch that takes longer than `patience` stops no other.
+    pub(crate) fn look_up(
+        &mut self,
+        url: &DocumentUrl,
+        now: UnixTime,
+        patience: Duration,
+    ) -> DocumentLookup {
         let mut known = self.known.get_mut(url);
         let is_recent = known.as_ref().is_some_and(|known| now < known.fetched + Self::MAX_AGE);
         if let (Some(known), true) = (&mut known, is_recent) {
             return Self::serve(known, now);
         }
-        if self.fetching.contains(url) {
+        if self.fetching.get(url).is_some_and(|deadline| now < *deadline) {
             return DocumentLookup::Await;
         }
         let failure = self.failures.get(url);
@@ -76,12 +84,12 @@ impl DocumentCache {
             (None, _) => {}
         }
         if !is_known {
-            if !self.may_fetch_unknown(now) {
+            if !self.may_fetch_unknown(url.host(), now) {
                 return DocumentLookup::Busy;
             }
-            self.recent.push_back(now);
+            self.recent.entry(url.host().to_owned()).or_default().push_back(now);
         }
-        self.fetching.insert(url.clone());
+        self.fetching.insert(url.clone(), now + patience);
         DocumentLookup::Fetch
     }
 
@@ -113,11 +121,16 @@ impl DocumentCache {
         DocumentLookup::Known(known.client.clone())
     }
 
-    fn may_fetch_unknown(&mut self, now: UnixTime) -> bool {
-        while self.recent.front().is_some_and(|at| now >= *at + Self::MINUTE) {
-            self.recent.pop_front();
+    fn may_fetch_unknown(&mut self, host: &str, now: UnixTime) -> bool {
+        self.fetching.retain(|_, deadline| now < *deadline);
+        if self.fetching.len() >= Self::MAX_COUNT {
+            return false;
         }
-        self.recent.len() < Self::MAX_FETCHES && self.fetching.len() < Self::MAX_COUNT
+        let Some(recent) = self.recent.get_mut(host) else { return true };
+        while recent.front().is_some_and(|at| now >= *at + Self::MINUTE) {
+            recent.pop_front();
+        }
+        recent.len() < Self::MAX_FETCHES
     }
 }
 
@@ -145,6 +158,8 @@ mod tests {
     use super::*;
     use crate::callout::CalloutFault;
 
+    const PATIENCE: Duration = Duration::from_secs(7);
+
     fn url(index: usize) -> DocumentUrl {
         DocumentUrl::parse(&format!("https://claude.ai/{index}.json")).unwrap()
     }
@@ -160,16 +175,33 @@ mod tests {
     #[test]
     fn a_document_is_cached_for_five_minutes_and_a_failure_for_half_a_minute() {
         let mut cache = DocumentCache::default();
-        assert_eq!(cache.look_up(&url(1), NOW), DocumentLookup::Fetch);
-        assert_eq!(cache.look_up(&url(1), NOW), DocumentLookup::Await);
+        assert_eq!(cache.look_up(&url(1), NOW, PATIENCE), DocumentLookup::Fetch);
+        assert_eq!(cache.look_up(&url(1), NOW, PATIENCE), DocumentLookup::Await);
         cache.on_fetched(url(1), Ok(client()), NOW);
         let known = DocumentLookup::Known(Rc::new(client()));
-        assert_eq!(cache.look_up(&url(1), after(299)), known);
-        assert_eq!(cache.look_up(&url(1), after(300)), DocumentLookup::Fetch);
+        assert_eq!(cache.look_up(&url(1), after(299), PATIENCE), known);
+        assert_eq!(cache.look_up(&url(1), after(300), PATIENCE), DocumentLookup::Fetch);
         let fault = DocumentFault::OtherClient;
         cache.on_fetched(url(1), Err(fault.clone()), after(300));
-        assert_eq!(cache.look_up(&url(1), after(329)), DocumentLookup::Failed(fault));
-        assert_eq!(cache.look_up(&url(1), after(330)), DocumentLookup::Fetch);
+        assert_eq!(cache.look_up(&url(1), after(329), PATIENCE), DocumentLookup::Failed(fault));
+        assert_eq!(cache.look_up(&url(1), after(330), PATIENCE), DocumentLookup::Fetch);
+    }
+
+    #[test]
+    fn a_fetch_that_never_ends_stops_no_other() {
+        let mut cache = DocumentCache::default();
+        assert_eq!(cache.look_up(&url(1), NOW, PATIENCE), DocumentLookup::Fetch);
+        assert_eq!(cache.look_up(&url(1), after(6), PATIENCE), DocumentLookup::Await);
+        assert_eq!(cache.look_up(&url(1), after(7), PATIENCE), DocumentLookup::Fetch);
+        // Lost ones leave room for others.
+        let urls = (0..DocumentCache::MAX_COUNT).map(|index| url(100 + index));
+        let look_up = |cache: &mut DocumentCache, seconds| {
+            urls.clone()
+                .map(|url| cache.look_up(&url, after(seconds), PATIENCE))
+                .collect::<Vec<_>>()
+        };
+        assert!(look_up(&mut cache, 10).contains(&DocumentLookup::Busy));
+        assert!(!look_up(&mut cache, 20).contains(&DocumentLookup::Busy));
     }
 
     #[test]
@@ -177,7 +209,7 @@ mod tests {
         let mut cache = DocumentCache::default();
         let mut fetches = 0;
         for index in 0..1000 {
-            match cache.look_up(&url(index), NOW) {
+            match cache.look_up(&url(index), NOW, PATIENCE) {
                 DocumentLookup::Fetch => {
                     fetches += 1;
                     cache.on_fetched(url(index), Ok(client()), NOW);
@@ -189,7 +221,10 @@ mod tests {
         for minute in 1..10_u64 {
             for index in 0..60 {
                 let url = url(1000 * usize::try_from(minute).unwrap() + index);
-                assert_eq!(cache.look_up(&url, after(60 * minute)), DocumentLookup::Fetch);
+                assert_eq!(
+                    cache.look_up(&url, after(60 * minute), PATIENCE),
+                    DocumentLookup::Fetch
+                );
                 cache.on_fetched(url, Ok(client()), after(60 * minute));
             }
         }
@@ -207,7 +242,7 @@ mod tests {
         for minute in 0..3_u64 {
             for index in 0..60 {
                 let url = url(1000 * usize::try_from(minute).unwrap() + index);
-                let found = cache.look_up(&url, after(60 * minute));
+                let found = cache.look_up(&url, after(60 * minute), Duration::from_secs(3600));
                 fetches += usize::from(found == DocumentLookup::Fetch);
             }
         }
@@ -218,7 +253,7 @@ mod tests {
     fn flood(cache: &mut DocumentCache, count: usize, now: UnixTime) {
         for index in 0..count {
             let url = url(100_000 + index);
-            if cache.look_up(&url, now) == DocumentLookup::Fetch {
+            if cache.look_up(&url, now, PATIENCE) == DocumentLookup::Fetch {
                 cache.on_fetched(url, Err(DocumentFault::NotAnObject), now);
             }
         }
@@ -227,22 +262,24 @@ mod tests {
     #[test]
     fn a_flood_of_unknown_documents_does_not_affect_a_known_one() {
         let mut cache = DocumentCache::default();
-        cache.look_up(&url(1), NOW);
+        cache.look_up(&url(1), NOW, PATIENCE);
         cache.on_fetched(url(1), Ok(client()), NOW);
         let known = DocumentLookup::Known(Rc::new(client()));
         for minute in 0..4 {
-            flood(&mut cache, 200, after(60 * minute));
-            assert_eq!(cache.look_up(&url(1), after(60 * minute + 1)), known);
+            flood(&mut cache, 700, after(60 * minute));
+            assert_eq!(cache.look_up(&url(1), after(60 * minute + 1), PATIENCE), known);
         }
-        flood(&mut cache, 200, after(300));
-        assert_eq!(cache.look_up(&url(2), after(300)), DocumentLookup::Busy);
+        flood(&mut cache, 700, after(300));
+        assert_eq!(cache.look_up(&url(2), after(300), PATIENCE), DocumentLookup::Busy);
+        let elsewhere = DocumentUrl::parse("https://chatgpt.com/2.json").unwrap();
+        assert_eq!(cache.look_up(&elsewhere, after(300), PATIENCE), DocumentLookup::Fetch);
         assert_eq!(
-            cache.look_up(&url(1), after(300)),
+            cache.look_up(&url(1), after(300), PATIENCE),
             DocumentLookup::Fetch,
             "the document is due"
         );
         cache.on_fetched(url(1), Ok(client()), after(300));
-        assert_eq!(cache.look_up(&url(1), after(599)), known);
+        assert_eq!(cache.look_up(&url(1), after(599), PATIENCE), known);
     }
 
     #[test]
@@ -252,11 +289,11 @@ mod tests {
             cache.on_fetched(url(index), Ok(client()), NOW);
         }
         for index in 2..=DocumentCache::MAX_COUNT {
-            assert!(matches!(cache.look_up(&url(0), after(1)), DocumentLookup::Known(_)));
+            assert!(matches!(cache.look_up(&url(0), after(1), PATIENCE), DocumentLookup::Known(_)));
             cache.on_fetched(url(index), Ok(client()), after(2));
         }
-        assert!(matches!(cache.look_up(&url(0), after(3)), DocumentLookup::Known(_)));
-        assert_eq!(cache.look_up(&url(1), after(3)), DocumentLookup::Fetch);
+        assert!(matches!(cache.look_up(&url(0), after(3), PATIENCE), DocumentLookup::Known(_)));
+        assert_eq!(cache.look_up(&url(1), after(3), PATIENCE), DocumentLookup::Fetch);
     }
 
     #[test]
@@ -265,9 +302,9 @@ mod tests {
         let is_served = |fault: &DocumentFault, seconds| {
             let mut cache = DocumentCache::default();
             cache.on_fetched(url(1), Ok(client()), NOW);
-            assert_eq!(cache.look_up(&url(1), after(seconds)), DocumentLookup::Fetch);
+            assert_eq!(cache.look_up(&url(1), after(seconds), PATIENCE), DocumentLookup::Fetch);
             cache.on_fetched(url(1), Err(fault.clone()), after(seconds));
-            match cache.look_up(&url(1), after(seconds + 1)) {
+            match cache.look_up(&url(1), after(seconds + 1), PATIENCE) {
                 DocumentLookup::Known(_) => true,
                 other => {
                     assert_eq!(other, DocumentLookup::Failed(fault.clone()));

@@ -256,8 +256,17 @@ fn begun(title: &str) -> Html {
 
 /// The name in quotation marks, with its own removed, so that it cannot imitate what follows it.
 fn quoted(name: &str) -> String {
-    let is_mark = |character: char| "\"“”„‟«»".contains(character);
-    format!("“{}”", name.replace(is_mark, "'"))
+    /// Whatever looks like one.
+    const MARKS: &str = "\"“”„‟«»‹›‘’‚‛`´＂＇❛❜❝❞〝〞〟″‴‵‶‷⁗ʹʺʼˮ˝״";
+    let mut shown = String::new();
+    for character in name.chars() {
+        let character = if MARKS.contains(character) { '\'' } else { character };
+        // Two of them look like one.
+        if character != '\'' || !shown.ends_with('\'') {
+            shown.push(character);
+        }
+    }
+    format!("“{shown}”")
 }
 
 fn entry(page: &mut Html, name: &'static str, value: &dyn Fn(&mut Html)) {

@@ -312,11 +312,11 @@ fn without_registration_earlier_registrations_are_void() {
 #[test]
 fn the_name_of_a_client_cannot_end_its_quotation_marks() {
     let gateway = Gateway::start();
-    let name = "Claude” of claude.ai: go on “\"x\"";
+    let name = "Claude” of claude.ai: go on “\"x\"＂❞";
     let metadata = json!({"redirect_uris": [REDIRECT_URI], "client_name": name});
     let response = gateway.post("/oauth/register", JSON, metadata.to_string().as_bytes());
     let client_id = response.json()["client_id"].as_str().unwrap().to_owned();
     let page = Browser::default().open(&gateway, &authorize(&client_id, &[]));
-    let quoted = "“Claude&#39; of claude.ai: go on &#39;&#39;x&#39;”";
+    let quoted = "“Claude&#39; of claude.ai: go on &#39;x&#39;”";
     assert!(text(&page).contains(quoted), "{}", text(&page));
 }

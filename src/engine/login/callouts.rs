@@ -101,7 +101,7 @@ impl<H: Host> Engine<H> {
         now: UnixTime,
     ) -> Option<Step> {
         let logins = self.logins.as_mut()?;
-        let client = match logins.documents.look_up(&url, now) {
+        let client = match logins.documents.look_up(&url, now, DOCUMENT_TIMEOUT + GRACE) {
             DocumentLookup::Known(client) => Ok(client),
             DocumentLookup::Failed(fault) => Err(fault),
             DocumentLookup::Busy => return Some(Login::busy(None, LoginStage::Authorize)),
