@@ -20,7 +20,32 @@ pub struct LoginReport {
     pub notes: Vec<String>,
 }
 
+/// Where the login responds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginAddress {
+    /// The issuer's host, with the port unless it is the default one.
+    pub host: String,
+    /// The same with the default port, if the issuer has that.
+    pub with_default_port: Option<String>,
+    /// Whether it responds under every other host, too.
+    pub responds_everywhere: bool,
+    /// The paths of its endpoints.
+    pub paths: Vec<String>,
+}
+
 impl Setup {
+    /// Where the login responds, if there is one.
+    #[must_use]
+    pub fn login_address(&self) -> Option<LoginAddress> {
+        let login = self.config.login.as_ref()?;
+        Some(LoginAddress {
+            host: login.issuer.authority().to_owned(),
+            with_default_port: login.issuer.with_default_port(),
+            responds_everywhere: login.has_any_authority,
+            paths: login.endpoint_paths(),
+        })
+    }
+
     /// Whether people log in through the gateway.
     #[must_use]
     pub fn has_login(&self) -> bool {

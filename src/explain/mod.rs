@@ -24,7 +24,7 @@ mod words;
 
 pub use explanation::{Explanation, FetchedFrom, Verdict};
 pub use key_report::{KeyReport, ReportedKey};
-pub use login_report::LoginReport;
+pub use login_report::{LoginAddress, LoginReport};
 pub use outside::{Callout, CalloutError, CalloutReply, Outside};
 pub use question::{Message, Question};
 pub use remedy::Remedy;

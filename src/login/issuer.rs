@@ -51,12 +51,24 @@ impl Issuer {
         &self.origin
     }
 
+    /// Its host, with the port unless it is the default one.
+    #[must_use]
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Its host with the default port, unless it has another one.
+    #[must_use]
+    pub(crate) fn with_default_port(&self) -> Option<String> {
+        let has_default = host(self.authority.as_bytes()).len() == self.authority.len();
+        has_default.then(|| format!("{}{}", self.authority, self.default_port()))
+    }
+
     /// Whether a request's authority is this one. Letter case and the default port make no
     /// difference.
     #[must_use]
     pub(crate) fn is_at(&self, authority: &[u8]) -> bool {
-        let default_port = if self.is_https() { b":443".as_slice() } else { b":80" };
-        let bare = authority.strip_suffix(default_port).unwrap_or(authority);
+        let bare = authority.strip_suffix(self.default_port().as_bytes()).unwrap_or(authority);
         bare.eq_ignore_ascii_case(self.authority.as_bytes())
     }
 
@@ -71,6 +83,10 @@ impl Issuer {
     #[must_use]
     pub(crate) fn is_https(&self) -> bool {
         self.origin.starts_with("https://")
+    }
+
+    fn default_port(&self) -> &'static str {
+        if self.is_https() { ":443" } else { ":80" }
     }
 }
 

@@ -187,6 +187,17 @@ impl Login {
         }
     }
 
+    /// The paths of the endpoints that anyone may call, except those of metadata.
+    #[must_use]
+    pub(crate) fn endpoint_paths(&self) -> Vec<String> {
+        let register = self.registers.then(|| "register".to_owned());
+        let providers = self.providers.values().flatten();
+        let callbacks = providers.map(|provider| format!("callback/{}", provider.name));
+        let endpoints = ["authorize", "token"].map(str::to_owned).into_iter();
+        let endpoints = endpoints.chain(register).chain(callbacks);
+        endpoints.map(|endpoint| format!("{}/{endpoint}", self.path)).collect()
+    }
+
     /// The redirect URI that the gateway has at a provider.
     #[must_use]
     pub(crate) fn redirect_uri(&self, provider: &LoginProvider) -> String {

@@ -247,3 +247,100 @@ fn an_envoy_file_without_the_cluster_or_the_option_is_reported() {
     assert_eq!(report["verdict"], "good", "{report:#}");
     assert!(!all(&report, "warnings").join("\n").contains(option), "{report:#}");
 }
+
+/// The limits of `envoy/login.yaml` at these domains, for a login with these settings.
+fn limits(domains: &[&str], login: &Value) -> [Vec<String>; 2] {
+    let limit = json!({"envoy.filters.http.local_ratelimit": {"stat_prefix": "login"}});
+    let limited = |path: &str| {
+        json!({
+            "match": {"prefix": path}, "direct_response": {"status": 404},
+            "typed_per_filter_config": limit,
+        })
+    };
+    let to_server = json!({"match": {"prefix": "/"}, "route": {"cluster": "mcp_server"}});
+    limits_of(
+        &json!([
+            {"name": "login", "domains": domains, "routes": [limited("/oauth/"), to_server]},
+            {"name": "mcp", "domains": ["mcp.*"], "routes": [to_server]},
+        ]),
+        login,
+    )
+}
+
+/// The warnings and notes about the limits of a login in these virtual hosts.
+fn limits_of(virtual_hosts: &Value, login: &Value) -> [Vec<String>; 2] {
+    let mut bootstrap = Bootstrap::example();
+    let mut configuration = gateway("https://id.example.com");
+    configuration["login"] = login.clone();
+    *bootstrap.plugin_configuration() = configuration;
+    bootstrap.connection_manager()["route_config"] = json!({"virtual_hosts": virtual_hosts});
+    let report = check(bootstrap.tree(), &["--offline"]);
+    ["warnings", "notes"].map(|kind| {
+        let mut found = all(&report, kind);
+        found.retain(|finding| finding.starts_with("login: "));
+        found
+    })
+}
+
+#[test]
+fn limits_that_another_spelling_of_the_host_would_pass_cause_a_warning() {
+    let own_host = json!({"issuer": "https://login.example.com"});
+    let of_server = json!({});
+    for (domains, login, passed) in [
+        (&["login.example.com"][..], &own_host, Some("login.example.com:443")),
+        (&["login.example.com", "login.example.com:443"], &own_host, None),
+        (&["login.example.com", "login.example.com:*"], &own_host, None),
+        (&["*"], &own_host, None),
+        (&["*", "mcp.example.com"], &of_server, Some("mcp.example.com:443")),
+        (&["mcp.example.com", "mcp.example.com:*"], &of_server, Some("mcp.invalid")),
+        (&["mcp.example.com"], &of_server, Some("mcp.example.com:443")),
+        (&["login.example.com:8443"], &json!({"issuer": "https://login.example.com:8443"}), None),
+    ] {
+        let [warnings, notes] = limits(domains, login);
+        assert_eq!(notes, [""; 0], "{domains:?}");
+        let Some(host) = passed else {
+            assert_eq!(warnings, [""; 0], "{domains:?}");
+            continue;
+        };
+        assert_eq!(warnings.len(), 1, "{domains:?}: {warnings:?}");
+        for part in ["routes[0] of the virtual host \"login\"", &format!("{host}/oauth/authorize")]
+        {
+            assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+        }
+    }
+}
+
+#[test]
+fn a_login_of_the_servers_host_has_its_limits_under_every_host() {
+    let limits = json!({"rate_limits": [{"actions": [{"remote_address": {}}]}]});
+    let routes = json!([
+        {"match": {"prefix": "/oauth/"}, "direct_response": {"status": 404}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "mcp_server"}},
+    ]);
+    let mut host = json!({"name": "mcp", "domains": ["*"], "routes": routes});
+    host.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+    let found = limits_of(&json!([host]), &json!({}));
+    assert_eq!(found, [vec![""; 0], vec![""; 0]]);
+    host["domains"] = json!(["mcp.example.com", "mcp.example.com:*"]);
+    let [warnings, _] = limits_of(&json!([host]), &json!({}));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in ["unlisted.invalid/oauth/authorize", "domains: [\"*\"]", "host of its own"] {
+        assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+    }
+}
+
+#[test]
+fn endpoints_without_any_limit_are_named() {
+    let routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "mcp_server"}}]);
+    let hosts = json!([{"name": "mcp", "domains": ["*"], "routes": routes}]);
+    let [warnings, notes] = limits_of(
+        &hosts,
+        &json!({"registration": false, "clients": [
+            {"client_id": "reports", "redirect_uris": ["https://reports.example.com/cb"]},
+        ]}),
+    );
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    let paths = "/oauth/authorize, /oauth/token, /oauth/callback/own at mcp.example.com, ";
+    assert!(notes[0].contains(paths), "{notes:?}");
+}

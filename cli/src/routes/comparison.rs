@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcp_federated_auth::explain::{ExemptPath, Server, Setup};
 
-use super::{Route, RouteTable, Target, VirtualHost, Way};
+use super::{Route, RouteTable, Target, VirtualHost, Way, login};
 use crate::normalisation::{StrippedPorts, split_port};
 
 /// The results of the comparison.
@@ -19,15 +19,16 @@ pub(crate) struct Findings {
     pub(crate) notes: Vec<String>,
 }
 
-/// Compares the routes with the servers of a configuration.
+/// Compares the routes with the servers and the login of a configuration.
 pub(crate) fn compare(setup: &Setup, table: &RouteTable) -> Findings {
+    let mut findings = Findings::default();
+    login::limits(setup, table, &mut findings);
     let servers = setup.servers();
     if servers.is_empty() {
-        return Findings::default();
+        return findings;
     }
     let own = servers.iter().map(|server| own_clusters(server, table)).collect();
     let comparison = Comparison { setup, table, servers, own };
-    let mut findings = Findings::default();
     findings.warnings.extend(comparison.settings());
     for server in &comparison.servers {
         findings.warnings.extend(comparison.way_to(server));
@@ -49,7 +50,7 @@ pub(super) struct Comparison<'a> {
 }
 
 /// A port that no configuration is likely to name.
-const OTHER_PORT: u16 = 65_535;
+pub(super) const OTHER_PORT: u16 = 65_535;
 
 /// The clusters that get requests for a server, under each of its hosts, and for paths below its own.
 fn own_clusters<'a>(server: &Server, table: &'a RouteTable) -> BTreeSet<&'a str> {

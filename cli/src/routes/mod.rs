@@ -3,6 +3,7 @@
 
 mod comparison;
 mod domain;
+mod login;
 mod path_match;
 mod sharing;
 
@@ -57,6 +58,8 @@ struct Route {
     mirrors: Vec<String>,
     /// What else its clusters may tell its requests by.
     marks: Vec<Value>,
+    /// What may limit how often its requests come: settings of other filters, and rate limits.
+    limits: Vec<Value>,
     /// Why it is unknown where all of its requests go, or which rules apply to them.
     unseen: Vec<&'static str>,
 }
@@ -191,6 +194,7 @@ impl VirtualHost {
                 route.mirrors.clone_from(&mirrors);
             }
             route.marks.extend(marks(host));
+            route.limits.extend(limits(host));
             route.unseen.extend(has_own_plugin.then_some(OWN_PLUGIN));
             route.unseen.extend(has_unknown_mirror.then_some(SELECTED_BY_REQUEST));
             route
@@ -240,6 +244,7 @@ impl Route {
             target,
             mirrors: mirrors(action),
             marks: marks(route).into_iter().chain(marks(action)).collect(),
+            limits: limits(route).chain(limits(action)).collect(),
             unseen,
         }
     }
@@ -361,6 +366,12 @@ fn marks(object: &Value) -> Vec<Value> {
         "typed_per_filter_config",
     ];
     names.map(|name| member(object, name).cloned().unwrap_or_default()).into()
+}
+
+/// What a route or virtual host sets that may limit how often requests come.
+fn limits(object: &Value) -> impl Iterator<Item = Value> {
+    let names = ["typed_per_filter_config", "rate_limits"];
+    names.into_iter().filter_map(|name| member(object, name).cloned())
 }
 
 /// The clusters that get copies of requests.

@@ -1,7 +1,10 @@
 //! `envoy/login.yaml`: people log in at Entra ID and at Google through the gateway.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use reqwest::Client;
 use serde_json::json;
-use testbed::{Bootstrap, Envoy, LoginBrowser, LoginClient, LoginProvider, LoginShape};
+use testbed::{Bootstrap, Envoy, LoginBrowser, LoginClient, LoginProvider, LoginShape, form_of};
 
 use super::{ENTRA, ENTRA_CLIENT_ID, HOST, Site, TlsEnvoy};
 use crate::login_support::{SECRET, assert_error, log_in, member};
@@ -143,8 +146,44 @@ pub(super) async fn assert_floods_are_limited(scene: &Scene) {
         redeemed.push(client.redeem("forged").await.status);
     }
     assert!(redeemed.contains(&429), "{redeemed:?}");
+    assert_other_addresses_renew_no_limit(scene, &client).await;
     let host = scene.gate.request();
     assert_eq!(scene.gate.send(host).await.status, 401, "requests have no such limit");
+}
+
+/// Asserts that an address that has used up its limit gets no new one because many others call, and
+/// that a limit says when to come back.
+async fn assert_other_addresses_renew_no_limit(scene: &Scene, client: &LoginClient) {
+    let issuer = client.metadata["issuer"].as_str().expect("it has an issuer");
+    let redeem = async |address: Ipv4Addr| {
+        let sender = Client::builder().no_proxy().local_address(IpAddr::V4(address));
+        let sender = sender.build().expect("it is a client");
+        let request = sender
+            .post(scene.gate.url("/oauth/token"))
+            .header("host", issuer.trim_start_matches("https://"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form_of(&[("code", "forged")]));
+        scene.gate.send(request).await
+    };
+    let flooded = async || {
+        let mut limited = 0;
+        for _ in 0..70 {
+            let response = redeem(Ipv4Addr::new(127, 0, 7, 1)).await;
+            if response.status == 429 {
+                assert_eq!(response.header("retry-after"), "5", "{response:?}");
+                assert_eq!(response.header("access-control-allow-origin"), "*");
+                limited += 1;
+            }
+        }
+        limited
+    };
+    assert_ne!(flooded().await, 0);
+    for other in 1..=40 {
+        assert_eq!(redeem(Ipv4Addr::new(127, 0, 8, other)).await.status, 401);
+    }
+    // Envoy refills the bucket one by one meanwhile; a new one has room for 60.
+    let limited = flooded().await;
+    assert!(limited > 30, "{limited} of 70");
 }
 
 /// Asserts that the limit on registrations, already used up, also counts requests whose host has
@@ -160,6 +199,44 @@ async fn assert_the_limit_counts_the_default_port(scene: &Scene, client: &LoginC
         registered.push(scene.gate.send(request.header("host", &host)).await.status);
     }
     assert!(registered.contains(&429), "{host}: {registered:?}");
+}
+
+/// The example with the login on the host of the server, as step 5 of the README's "Your own
+/// provider" changes it.
+fn on_the_servers_host(mut example: Bootstrap) -> Bootstrap {
+    example.plugin_configuration()["login"] = json!({});
+    let hosts = &mut example.connection_manager()["route_config"]["virtual_hosts"];
+    let hosts = hosts.as_array_mut().expect("it has virtual hosts");
+    let login = hosts.remove(0);
+    let limited = login["routes"].as_array().expect("it has routes").iter().take(4).cloned();
+    let server = hosts[0].as_object_mut().expect("it has another virtual host");
+    let routes = server["routes"].as_array_mut().expect("it has routes");
+    routes.splice(0..0, limited);
+    server["domains"] = json!(["*"]);
+    example
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_on_the_servers_host_is_limited_under_every_host() {
+    let site = Site::new().await;
+    let example = on_the_servers_host(site.example(FILE));
+    let scene = Scene::with(site, example).await;
+    let client = scene.client().await;
+    let metadata = json!({"redirect_uris": [client.redirect_uri]});
+    let mut registered = Vec::new();
+    for index in 0..80 {
+        let host = ["mcp.example.com", "mcp.example.com:443", "elsewhere.example"][index % 3];
+        let request = scene.gate.client.post(scene.gate.url("/oauth/register")).json(&metadata);
+        let status = scene.gate.send(request.header("host", host)).await.status;
+        registered.push((host, status));
+    }
+    for host in ["mcp.example.com", "mcp.example.com:443", "elsewhere.example"] {
+        for status in [201, 429] {
+            assert!(registered.contains(&(host, status)), "{host} {status}: {registered:?}");
+        }
+    }
+    let request = scene.gate.request();
+    assert_eq!(scene.gate.send(request).await.status, 401, "requests have no such limit");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
@@ -154,18 +154,21 @@ impl TlsTunnel {
             .with_no_client_auth();
         let connector = TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from(host.to_owned()).expect("it is a host name");
-        let pass_on = move |mut stream: TcpStream| {
+        let pass_on = move |mut stream: TcpStream, client: SocketAddr| {
             let (connector, name) = (connector.clone(), name.clone());
             async move {
-                let connection = TcpStream::connect(server).await?;
+                let connection = TcpSocket::new_v4()?;
+                // For the server, the client keeps its address.
+                connection.bind(SocketAddr::new(client.ip(), 0))?;
+                let connection = connection.connect(server).await?;
                 let mut encrypted = connector.connect(name, connection).await?;
                 copy_bidirectional(&mut stream, &mut encrypted).await.map(|_| ())
             }
         };
         let server = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, client)) = listener.accept().await {
                 // If its tunnel fails, the client sees its connection end.
-                let _task: JoinHandle<io::Result<()>> = tokio::spawn(pass_on(stream));
+                let _task: JoinHandle<io::Result<()>> = tokio::spawn(pass_on(stream, client));
             }
         });
         Self { port, server }
