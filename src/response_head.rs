@@ -1,5 +1,7 @@
 //! The head of the upstream's response as the host provides it: unchecked bytes.
 
+use std::collections::BTreeSet;
+
 use crate::request::Field;
 
 /// The header fields of a response, including pseudo-headers, with names in lower case.
@@ -86,6 +88,17 @@ impl<'a> ResponseHead<'a> {
         Some(std::iter::once("private".to_owned()).chain(kept).collect::<Vec<_>>().join(", "))
     }
 
+    /// Names of the fields that tell only some caches to keep the response, whatever `cache-control`
+    /// says: targeted ones (RFC 9213 §2), and those that caches had before.
+    pub(crate) fn targeted_cache_fields(self) -> Vec<String> {
+        const OTHERS: [&[u8]; 3] = [b"edge-control", b"surrogate-control", b"x-accel-expires"];
+        let names = self.fields.iter().map(|(name, _)| *name);
+        let targeted: BTreeSet<&[u8]> = names
+            .filter(|name| name.ends_with(b"-cache-control") || OTHERS.contains(name))
+            .collect();
+        targeted.into_iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
     /// All values of a field.
     pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.fields.iter().filter(move |(field, _)| *field == name.as_bytes());
@@ -144,6 +157,31 @@ mod tests {
             let found = ResponseHead::new(&fields).private_cache_control();
             assert_eq!(found.as_deref(), changed, "{values:?}");
         }
+    }
+
+    #[test]
+    fn fields_for_some_caches_are_found() {
+        let names = [
+            "cache-control",
+            "cdn-cache-control",
+            "cdn-cache-control",
+            "cloudflare-cdn-cache-control",
+            "surrogate-control",
+            "surrogate-key",
+            "edge-control",
+            "x-accel-expires",
+            "x-accel-buffering",
+        ];
+        let fields = names.map(|name| (name.as_bytes(), &b"max-age=60"[..]));
+        let found = ResponseHead::new(&fields).targeted_cache_fields();
+        let expected = [
+            "cdn-cache-control",
+            "cloudflare-cdn-cache-control",
+            "edge-control",
+            "surrogate-control",
+            "x-accel-expires",
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

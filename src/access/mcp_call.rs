@@ -101,6 +101,19 @@ impl McpCall {
             _ => Ok(()),
         }
     }
+
+    /// Checks that all servers map some URI that begins like this one to the same resource. Other
+    /// names always pass.
+    ///
+    /// # Errors
+    ///
+    /// No URI that begins so is in normal form.
+    pub(super) fn check_uri_beginning(&self) -> Result<(), BodyFault> {
+        match &self.name {
+            Some(uri) if uri::normal_uri_from(uri).is_some() => Ok(()),
+            _ => self.check_uri(),
+        }
+    }
 }
 
 /// True for methods that were removed before [`HEADERS_SINCE`]: subscriptions to single resources,

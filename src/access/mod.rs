@@ -25,8 +25,8 @@ pub(crate) use path::CanonicalPath;
 pub use path::fuzz_path;
 pub(crate) use pattern::Pattern;
 pub(crate) use policy::{
-    AccessPolicy, DefaultAccess, Grant, ListRules, Permission, RuleIndex, Target,
+    AccessPolicy, DefaultAccess, Grant, ListRules, Listed, Permission, RuleIndex, Target,
 };
 pub(crate) use rule::{Match, Requirement, Rule};
 pub(crate) use scopes::ScopeHierarchy;
-pub(crate) use uri::is_normal as is_normal_uri;
+pub(crate) use uri::{is_normal as is_normal_uri, normal_uri_from};

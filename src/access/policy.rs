@@ -5,6 +5,7 @@ mod lists;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use self::lists::Listed;
 use super::inspection::{AnnouncedMessage, Inspection, MessageHints};
 use super::message::Message;
 use super::{CanonicalPath, HEADERS_SINCE, Match, Rule, ScopeHierarchy};
@@ -95,6 +96,8 @@ enum MessageView<'a> {
     NotACall,
     /// It is a request or notification with this call.
     McpCall(&'a McpCall),
+    /// It is a request for a resource whose URI begins like that of this call.
+    Beginning(&'a McpCall),
     /// It has not been read yet.
     Unread,
 }
@@ -493,7 +496,7 @@ impl AccessPolicy {
     /// The first rule that matches this request.
     fn find(&self, target: &Target, content: MessageView<'_>) -> Result<RuleMatch, Refusal> {
         let call = match content {
-            MessageView::McpCall(call) => Some(call),
+            MessageView::McpCall(call) | MessageView::Beginning(call) => Some(call),
             MessageView::NotACall | MessageView::Unread => None,
         };
         let ambiguous =
@@ -511,7 +514,10 @@ impl AccessPolicy {
         if let Some(call) = call
             && conditions().any(|condition| !condition.mcp_names.is_empty())
         {
-            call.check_uri()?;
+            match content {
+                MessageView::Beginning(_) => call.check_uri_beginning()?,
+                _ => call.check_uri()?,
+            }
             if call.has_ambiguous_method() {
                 return ambiguous(Denial::AmbiguousName);
             }
@@ -589,7 +595,9 @@ fn first<'a>(
         let is_about_message = !condition.concerns_messages()
             || match content {
                 MessageView::NotACall => false,
-                MessageView::McpCall(call) => condition.covers_call(call),
+                MessageView::McpCall(call) | MessageView::Beginning(call) => {
+                    condition.covers_call(call)
+                }
                 MessageView::Unread => return RuleMatch::DependsOnMessage,
             };
         if is_about_message {

@@ -16,6 +16,16 @@ pub(crate) fn is_normal(uri: &str) -> bool {
         && Url::parse(uri).is_ok_and(|url| url.as_str() == uri)
 }
 
+/// A URI in normal form that begins like this, if there is one: the literal beginning of a URI
+/// template (RFC 6570) may end within the scheme, the authority or an encoded byte. A beginning that
+/// only an unusual value completes may be missed.
+pub(crate) fn normal_uri_from(beginning: &str) -> Option<String> {
+    const ENDS: [&str; 11] =
+        ["", "a", "a/", "/a/", "0/", "//a/", "///a", "a:a", "20", "0", "::1]/"];
+    let mut completed = ENDS.iter().map(|end| [beginning, end].concat());
+    completed.find(|uri| is_normal(uri))
+}
+
 /// What a lenient server may look up instead of the URI: its decoded form, or the URI without query,
 /// fragment or user info. Does not include the URI itself.
 pub(super) fn other_readings(uri: &str) -> Vec<String> {
@@ -133,6 +143,41 @@ mod tests {
             "git+ssh://git@example.com/a",
         ] {
             assert!(is_normal(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_normal_uri_may_end_anywhere() {
+        for uri in [
+            "https://a.example:8443/b/%C3%A9?c=d#e",
+            "https://u@192.0.2.1/",
+            "https://[",
+            "file:///C:/a%20b",
+            "note:a/b",
+            "urn:isbn:0451450523",
+        ] {
+            for (end, _) in uri.char_indices() {
+                let found = normal_uri_from(&uri[..end]);
+                assert!(
+                    found.is_some_and(|found| found.starts_with(&uri[..end])),
+                    "{}",
+                    &uri[..end]
+                );
+            }
+        }
+        for beginning in [
+            "HTTPS://",
+            "file:///a/../",
+            "file:///a//b",
+            "file:/etc/",
+            "https://a.example:443/",
+            "https://ex%61mple.com",
+            "note://a b",
+            "note://a\\",
+            "/etc/",
+            "\u{feff}note://",
+        ] {
+            assert_eq!(normal_uri_from(beginning), None, "{beginning}");
         }
     }
 

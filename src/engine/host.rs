@@ -247,6 +247,10 @@ pub trait Host {
     /// Forwards a request that a callback has stopped.
     fn resume(&mut self, stream: StreamId);
 
+    /// Forwards the head of a response that a callback has stopped. Not called on a host that
+    /// [certainly](Self::hands_over_held_bodies) delivers the body.
+    fn resume_response(&mut self, _: StreamId) {}
+
     /// Reports a refusal with its data, for hosts that explain it. Called before [`Self::respond`]
     /// or, in report mode, before the request is forwarded.
     fn note_refusal(&mut self, _stream: StreamId, _refused: &Refused) {}

@@ -9,8 +9,8 @@ use super::cookies::KeptCookies;
 use super::host::{Host, HostRefused, StreamId};
 use super::metrics::Outcome;
 use super::rate_limit::RateLimit;
-use super::request_body::BodyDelivery;
 use super::response_room::ResponseRoom;
+use super::response_trials::ResponseTrials;
 use super::sessions::{AwaitedSession, SessionPlan};
 use super::{BodyAction, Engine, HeadAction};
 use crate::access::MessageId;
@@ -29,6 +29,7 @@ pub(super) struct Responses {
     cookies: BTreeSet<StreamId>,
     /// For lists and outcomes.
     pub(super) room: ResponseRoom,
+    pub(super) trials: ResponseTrials,
     log: RateLimit,
     pub(super) session_log: RateLimit,
 }
@@ -46,9 +47,17 @@ pub struct ResponsePlan {
     cookies: Option<KeptCookies>,
     session: SessionPlan,
     lists: HeadPlan,
-    /// `cache-control` in place of the server's.
-    cache_control: Option<String>,
+    caching: Option<PrivateCaching>,
     outcome: Option<OutcomeReader>,
+}
+
+/// What keeps shared caches from a response.
+#[derive(Debug, Default)]
+struct PrivateCaching {
+    /// `cache-control` in place of the server's, if that must not stay.
+    cache_control: Option<String>,
+    /// Fields for some caches, which are removed.
+    removed: Vec<String>,
 }
 
 /// How far a response has come.
@@ -93,6 +102,7 @@ impl Responses {
 
     pub(super) fn remove(&mut self, stream: StreamId) {
         let _ = self.take(stream);
+        self.trials.remove(stream);
         self.sessions.remove(&stream);
         self.cookies.remove(&stream);
     }
@@ -127,6 +137,7 @@ impl Default for Responses {
             sessions: BTreeMap::new(),
             cookies: BTreeSet::new(),
             room: ResponseRoom::default(),
+            trials: ResponseTrials::default(),
             log: log(),
             session_log: log(),
         }
@@ -180,9 +191,12 @@ impl<H: Host> Engine<H> {
             self.responses.by_stream.get(&stream).is_some_and(|Filtering { view, .. }| {
                 view.asked().list().is_some() && self.authenticator.enforces(view)
             });
-        let cache_control = is_own_list.then(|| head.private_cache_control()).flatten();
+        let caching = is_own_list.then(|| PrivateCaching {
+            cache_control: head.private_cache_control(),
+            removed: head.targeted_cache_fields(),
+        });
         let outcome = self.outcome_reader(stream, head, has_body);
-        ResponsePlan { cookies, session, lists, cache_control, outcome }
+        ResponsePlan { cookies, session, lists, caching, outcome }
     }
 
     /// The second half: carries out the plan; `None` if the head could not be read.
@@ -223,12 +237,16 @@ impl<H: Host> Engine<H> {
         awaited: Option<&AwaitedSession>,
         plan: ResponsePlan,
     ) -> Result<(HeadPlan, Option<OutcomeReader>), HostRefused> {
-        let ResponsePlan { cookies, session, lists, cache_control, outcome } = plan;
+        let ResponsePlan { cookies, session, lists, caching, outcome } = plan;
         if let Some(kept) = cookies {
             self.keep_cookies(stream, &kept)?;
         }
         if let Some(awaited) = awaited {
             self.carry_out_session(stream, awaited, session)?;
+        }
+        let PrivateCaching { cache_control, removed } = caching.unwrap_or_default();
+        for field in removed {
+            self.host.remove_response_field(stream, &field)?;
         }
         if let Some(value) = cache_control {
             self.host.remove_response_field(stream, CACHE_CONTROL)?;
@@ -256,7 +274,8 @@ impl<H: Host> Engine<H> {
             }
             // A proxy that delivers no body meanwhile would wait forever.
             HeadPlan::Hold(filter) => {
-                (filter, enforces && self.delivery == BodyDelivery::WithHeldHead)
+                let is_list = view.asked().list().is_some();
+                (filter, enforces && self.holds_response_head(stream, is_list))
             }
             HeadPlan::Stream(filter) => {
                 self.report_outcome(stream);
@@ -268,17 +287,37 @@ impl<H: Host> Engine<H> {
         if is_head_held {
             return HeadAction::Stop;
         }
-        let mut fields = OF_WHOLE_BODY.into_iter().filter(|_| enforces);
-        if fields.any(|field| self.host.remove_response_field(stream, field).is_err()) {
-            self.abort(stream);
+        if enforces && !self.remove_fields_of_body(stream) {
             return HeadAction::Stop;
         }
         HeadAction::Continue
     }
 
+    /// The head of a response is held back no longer, although its body has not been judged.
+    /// Returns whether it may be forwarded.
+    pub(super) fn release_response_head(&mut self, stream: StreamId) -> bool {
+        let held = self.responses.by_stream.get_mut(&stream);
+        let Some(Filtering { progress: Progress::Read(reading), .. }) = held else { return false };
+        reading.is_head_held = false;
+        self.host.is_open(stream) && self.remove_fields_of_body(stream)
+    }
+
+    /// Removes from the head of a response what may be wrong for the body that is forwarded.
+    /// Otherwise the response is aborted, and this returns false.
+    fn remove_fields_of_body(&mut self, stream: StreamId) -> bool {
+        let mut fields = OF_WHOLE_BODY.into_iter();
+        let is_refused =
+            fields.any(|field| self.host.remove_response_field(stream, field).is_err());
+        if is_refused {
+            self.abort(stream);
+        }
+        !is_refused
+    }
+
     /// More of the body of a response arrived: the size of what is held back, or of the part that
     /// has just arrived, and whether nothing follows.
     pub fn on_response_body(&mut self, stream: StreamId, size: usize, is_last: bool) -> BodyAction {
+        self.responses.trials.end(stream);
         let Some(filtering) = self.responses.take(stream) else {
             self.watch_outcome(stream, size, is_last);
             return BodyAction::Continue;
@@ -342,7 +381,7 @@ impl<H: Host> Engine<H> {
         reading.filter.limit(self.responses.room.of_one(0, view.max_body()));
         let authenticator = &self.authenticator;
         let judge = Judge {
-            shows: &|call| authenticator.shows(view, call),
+            shows: &|item| authenticator.shows(view, item),
             error: &|id| authenticator.list_error(view, id),
         };
         let plan = reading.filter.on_body(part, is_last, &judge);

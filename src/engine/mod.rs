@@ -27,6 +27,7 @@ mod rate_limit;
 mod refusal_log;
 mod request_body;
 mod response_room;
+mod response_trials;
 mod sessions;
 mod signatures;
 mod single_use;
@@ -380,6 +381,7 @@ impl<H: Host> Engine<H> {
         self.give_up_single_use(now);
         self.serve_ended(now);
         self.look_after_held_heads(now);
+        self.look_after_response_heads(now);
         self.look_after_logins(now);
         self.serve_waiting(now);
     }

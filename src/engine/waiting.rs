@@ -91,6 +91,7 @@ impl<H: Host> Engine<H> {
             BodyDelivery::OnTrial(_) => true,
             BodyDelivery::WithHeldHead | BodyDelivery::AfterHead => false,
         };
+        let looks_after_heads = looks_after_heads || self.responses.trials.are_open();
         let has_overdue = self.logins.as_ref().is_some_and(|logins| logins.has_overdue);
         let longest = if has_callouts || has_overdue {
             Self::AT_ONCE

@@ -10,7 +10,7 @@ use super::question::{Message, Question};
 use super::remedy::{self, Case, Remedy};
 use super::setup::Setup;
 use super::step::StepStatus;
-use crate::access::AccessPolicy;
+use crate::access::{AccessPolicy, Listed, normal_uri_from};
 use crate::engine::authenticator::Refused;
 use crate::json::without_byte_order_mark;
 use crate::lists::ListKind;
@@ -51,8 +51,8 @@ pub struct JudgedItem {
     pub name: String,
     /// Whether the list shows it.
     pub is_shown: bool,
-    /// Whether calling it is allowed; for a template, calling its literal beginning. An item without a
-    /// name cannot be called.
+    /// Whether calling it is allowed; for a template, calling its literal beginning, or a URI that
+    /// begins so where that is none. An item without a name cannot be called.
     pub is_allowed: bool,
     /// Why its call is refused.
     #[serde(flatten)]
@@ -170,8 +170,15 @@ impl Judge<'_> {
             // The filter keeps the order.
             let is_shown = shown.next_if(|first| *first == item).is_some();
             let name = item.get(kind.key()).and_then(Value::as_str);
-            let refusal = match name.map(|name| kind.call(name)) {
-                Some(call) => self.decide(&call.method, call.name.as_deref())?,
+            let refusal = match name.map(|name| kind.item(name)) {
+                Some(Listed::Call(call)) => self.decide(&call.method, call.name.as_deref())?,
+                Some(Listed::Template(beginning)) => {
+                    let uri = beginning
+                        .name
+                        .as_deref()
+                        .map(|name| normal_uri_from(name).unwrap_or_else(|| name.to_owned()));
+                    self.decide(&beginning.method, uri.as_deref())?
+                }
                 None => None,
             };
             let is_forwarded = refusal.as_ref().is_none_or(|refusal| refusal.is_forwarded);

@@ -4,9 +4,8 @@ use super::asked::Asked;
 use super::long_event::LongEvent;
 use super::message::{Screened, is_message, screen};
 use super::scan::{ListScan, Sight};
-use crate::access::MessageId;
+use crate::access::{Listed, MessageId};
 use crate::json::without_byte_order_mark;
-use crate::refusal::McpCall;
 use crate::response_head::{Media, ResponseHead};
 use crate::response_messages::{
     EventReader, Part, begins_like_events, data, data_after_first_line, with_data,
@@ -24,14 +23,19 @@ pub(crate) struct ListFilter {
 /// How a response carries its messages.
 #[derive(Debug)]
 enum Form {
-    /// Not known: of its body, only this has arrived.
-    Unknown { held: Vec<u8> },
+    /// Not known: of its body, only this has arrived. After a byte order mark, it begins with this
+    /// many bytes of white space, the mark included.
+    Unknown { held: Vec<u8>, blank: usize },
     /// One message, of which this has arrived.
     Message { held: Vec<u8>, scan: ListScan },
     /// One message that is no list, as far as it has arrived.
     Passing(ListScan),
     /// An event stream, read event by event.
     Events(Events),
+}
+
+impl Form {
+    const NOTHING: Self = Self::Unknown { held: Vec::new(), blank: 0 };
 }
 
 #[derive(Debug)]
@@ -58,8 +62,8 @@ pub(crate) enum HeadPlan {
 
 /// What decides on the messages of a response.
 pub(crate) struct Judge<'a> {
-    /// Whether the caller may make a call.
-    pub shows: &'a dyn Fn(McpCall) -> bool,
+    /// Whether the caller sees an item.
+    pub shows: &'a dyn Fn(&Listed) -> bool,
     /// The message in place of one that cannot be read, in one line.
     pub error: &'a dyn Fn(Option<&MessageId>) -> Vec<u8>,
 }
@@ -114,9 +118,7 @@ impl ListFilter {
                 let form = Form::Events(Events::new(max_body));
                 HeadPlan::Stream(Self { asked, max_body, form })
             }
-            Media::Other => {
-                HeadPlan::Hold(Self { asked, max_body, form: Form::Unknown { held: Vec::new() } })
-            }
+            Media::Other => HeadPlan::Hold(Self { asked, max_body, form: Form::NOTHING }),
         }
     }
 
@@ -133,7 +135,7 @@ impl ListFilter {
     /// How much of the body is kept, in bytes.
     pub(crate) fn held(&self) -> usize {
         match &self.form {
-            Form::Unknown { held } | Form::Message { held, .. } => held.len(),
+            Form::Unknown { held, .. } | Form::Message { held, .. } => held.len(),
             Form::Passing(_) => 0,
             Form::Events(events) => events.reader.held(),
         }
@@ -149,9 +151,11 @@ impl ListFilter {
 
     /// Decides on a part of the body; `is_last`: nothing follows.
     pub(crate) fn on_body(&mut self, part: Vec<u8>, is_last: bool, judge: &Judge<'_>) -> BodyPlan {
-        let form = std::mem::replace(&mut self.form, Form::Unknown { held: Vec::new() });
+        let form = std::mem::replace(&mut self.form, Form::NOTHING);
         match form {
-            Form::Unknown { held } => self.find_form(joined(held, part), is_last, judge),
+            Form::Unknown { held, blank } => {
+                self.find_form(joined(held, part), blank, is_last, judge)
+            }
             Form::Message { held, mut scan } => {
                 if self.asked.list().is_none() {
                     scan.read(&part);
@@ -177,14 +181,28 @@ impl ListFilter {
         }
     }
 
-    /// Decides on the beginning of a body. Its head does not say, or says wrongly, what it is.
-    fn find_form(&mut self, held: Vec<u8>, is_last: bool, judge: &Judge<'_>) -> BodyPlan {
-        let text = without_byte_order_mark(&held).trim_ascii_start();
+    /// Decides on the beginning of a body, of which so many bytes are known to be blank. Its head
+    /// does not say, or says wrongly, what it is.
+    fn find_form(
+        &mut self,
+        held: Vec<u8>,
+        blank: usize,
+        is_last: bool,
+        judge: &Judge<'_>,
+    ) -> BodyPlan {
+        let text = match blank {
+            0 => without_byte_order_mark(&held),
+            blank => held.get(blank..).unwrap_or_default(),
+        };
+        let text = text.trim_ascii_start();
+        let blank = held.len().saturating_sub(text.len());
+        let is_list = self.asked.list().is_some();
         let is_known = match text {
             [] | [0xef] | [0xef, 0xbb] => None,
-            [b'{' | b'[', ..] => {
+            // Some clients skip comments, but no server sends one with the list that it is asked for.
+            [b'{' | b'[' | b'/', ..] if !(is_list && text.starts_with(b"/")) => {
                 let mut scan = ListScan::new(self.asked.call().cloned());
-                if self.asked.list().is_none() {
+                if !is_list {
                     scan.read(text);
                 }
                 return self.on_message(held, scan, is_last, judge);
@@ -199,14 +217,14 @@ impl ListFilter {
                 BodyPlan::Forward { filtered, is_read: !is_last }
             }
             // White space keeps connections open. A mark is needed to read what follows it.
-            None if !is_last && held.trim_ascii().is_empty() && self.asked.list().is_none() => {
+            None if !is_last && text.is_empty() && !is_list && held.first() != Some(&0xef) => {
                 BodyPlan::pass(held, true)
             }
             None if !is_last && held.len() <= self.max_body => {
-                self.form = Form::Unknown { held };
+                self.form = Form::Unknown { held, blank };
                 BodyPlan::Hold
             }
-            _ if self.asked.list().is_none() || text.is_empty() => BodyPlan::pass(held, false),
+            _ if !is_list || text.is_empty() => BodyPlan::pass(held, false),
             _ => self.refuse(None),
         }
     }
@@ -367,7 +385,8 @@ fn filter_event(event: &[u8], is_first: bool, asked: &Asked, judge: &Judge<'_>) 
         Screened::Filtered { message, hidden } => {
             Event::Filtered(with_data(event, message.as_bytes()), hidden)
         }
-        Screened::Unreadable(id) => refused(id.as_ref()),
+        // A client that waits for its list waits for a message with the `id` of its request.
+        Screened::Unreadable(id) => refused(id.as_ref().or(asked.list().and(asked.id()))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The kinds of lists, and the calls to their items.
 
-use crate::access::case_folded;
+use crate::access::{Listed, case_folded};
 use crate::refusal::McpCall;
 
 /// A kind of list.
@@ -57,14 +57,20 @@ impl ListKind {
         }
     }
 
-    /// The call to the item with this key. A template is called by its literal beginning.
-    pub(crate) fn call(self, key: &str) -> McpCall {
-        let (method, name) = match self {
-            Self::Tools => ("tools/call", key),
-            Self::Prompts => ("prompts/get", key),
-            Self::Resources => ("resources/read", key),
-            Self::Templates => ("resources/read", key.split('{').next().unwrap_or_default()),
+    /// What the item with this key is for. A template is for URIs with its literal beginning.
+    pub(crate) fn item(self, key: &str) -> Listed {
+        let call = |method: &str, name: &str| McpCall {
+            method: method.to_owned(),
+            name: Some(name.to_owned()),
         };
-        McpCall { method: method.to_owned(), name: Some(name.to_owned()) }
+        match self {
+            Self::Tools => Listed::Call(call("tools/call", key)),
+            Self::Prompts => Listed::Call(call("prompts/get", key)),
+            Self::Resources => Listed::Call(call("resources/read", key)),
+            Self::Templates => {
+                let beginning = key.split('{').next().unwrap_or_default();
+                Listed::Template(call("resources/read", beginning))
+            }
+        }
     }
 }

@@ -7,9 +7,8 @@ use serde_json::value::RawValue;
 
 use super::asked::Asked;
 use super::kind::ListKind;
-use crate::access::{MessageId, case_folded};
+use crate::access::{Listed, MessageId, case_folded};
 use crate::json::without_byte_order_mark;
-use crate::refusal::McpCall;
 use crate::response_messages::Members;
 
 /// What a message is, and what of it is forwarded.
@@ -25,8 +24,8 @@ pub(super) enum Screened {
     Unreadable(Option<MessageId>),
 }
 
-/// Screens a message. `shows` says whether the caller may make a call.
-pub(super) fn screen(text: &[u8], asked: &Asked, shows: &dyn Fn(McpCall) -> bool) -> Screened {
+/// Screens a message. `shows` says whether the caller sees an item.
+pub(super) fn screen(text: &[u8], asked: &Asked, shows: &dyn Fn(&Listed) -> bool) -> Screened {
     match std::str::from_utf8(text) {
         Ok(text) => screen_text(text, asked, shows),
         Err(_) if asked.list().is_some() => Screened::Unreadable(None),
@@ -49,7 +48,7 @@ pub(super) fn is_message(text: &[u8]) -> bool {
     serde_json::from_str::<Members<'_>>(text).is_ok_and(|message| message.is_message())
 }
 
-fn screen_text(text: &str, asked: &Asked, shows: &dyn Fn(McpCall) -> bool) -> Screened {
+fn screen_text(text: &str, asked: &Asked, shows: &dyn Fn(&Listed) -> bool) -> Screened {
     let (mark, json) = match text.strip_prefix('\u{feff}') {
         Some(json) => ("\u{feff}", json),
         None => ("", text),
@@ -89,10 +88,24 @@ fn not_an_object(json: &str) -> Screened {
     let folded = case_folded(json);
     let names_list = |kind: ListKind| folded.contains(&case_folded(kind.member()));
     let may_name_list = folded.contains("\\u") || ListKind::ALL.into_iter().any(names_list);
-    match json.trim_ascii_start().as_bytes() {
+    match after_comments(json).as_bytes() {
         [b'{' | b'[', ..] if may_name_list => Screened::Unreadable(None),
         _ if is_json => Screened::Unchanged,
         _ => Screened::NotJson,
+    }
+}
+
+/// The text after the comments before it, which lenient parsers skip.
+fn after_comments(text: &str) -> &str {
+    let mut rest = text.trim_ascii_start();
+    loop {
+        let (comment, end) = match (rest.strip_prefix("/*"), rest.strip_prefix("//")) {
+            (Some(comment), _) => (comment, comment.find("*/").map(|end| end.saturating_add(2))),
+            (_, Some(comment)) => (comment, comment.find(['\n', '\r'])),
+            (None, None) => return rest,
+        };
+        let after = end.and_then(|end| comment.get(end..));
+        rest = after.unwrap_or_default().trim_ascii_start();
     }
 }
 
@@ -100,7 +113,7 @@ impl Members<'_> {
     /// The members of a message that are read.
     const READ: [&'static str; 2] = ["id", "result"];
 
-    fn screen(&self, asked: &Asked, shows: &dyn Fn(McpCall) -> bool) -> Screened {
+    fn screen(&self, asked: &Asked, shows: &dyn Fn(&Listed) -> bool) -> Screened {
         if !self.has("result") {
             return Screened::Unchanged;
         }
@@ -116,7 +129,6 @@ impl Members<'_> {
         }
         let expected = asked.list().filter(|_| is_response);
         let Ok(members) = serde_json::from_str::<Members<'_>>(result.get()) else {
-            // Values of other types hold no list.
             // Other types hold no list, but neither are they a response to a request for one.
             let is_object = result.get().starts_with('{');
             return match expected {
@@ -151,7 +163,7 @@ impl Members<'_> {
     fn filter(
         &self,
         expected: Option<ListKind>,
-        shows: &dyn Fn(McpCall) -> bool,
+        shows: &dyn Fn(&Listed) -> bool,
     ) -> Result<Option<(String, usize)>, Unreadable> {
         let is_array = |kind: &ListKind| {
             let mut values = self.all(kind.member());
@@ -228,7 +240,7 @@ struct Unreadable;
 fn is_shown(
     item: &RawValue,
     kind: ListKind,
-    shows: &dyn Fn(McpCall) -> bool,
+    shows: &dyn Fn(&Listed) -> bool,
 ) -> Result<bool, Unreadable> {
     if !item.get().starts_with('{') {
         return Ok(false);
@@ -242,7 +254,7 @@ fn is_shown(
         return Ok(false);
     }
     let key: String = serde_json::from_str(key.get()).map_err(|_| Unreadable)?;
-    Ok(shows(kind.call(&key)))
+    Ok(shows(&kind.item(&key)))
 }
 
 /// White space between the parts of a value may contain line ends; strings cannot.

@@ -1,12 +1,15 @@
 //! Looks for a list in a message as it arrives, and keeps nothing of it.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::kind::ListKind;
 use crate::access::{MessageId, case_folded};
 
 /// Looks for a list in JSON that arrives in whatever parts. Only the members of a message and of
-/// its `result` are read.
+/// its `result` are read. What only lenient parsers accept is read as they do: comments, strings in
+/// single quotes, names and values without quotes, `=` for `:`, and `;` for `,`.
 #[derive(Debug)]
 pub(super) struct ListScan {
     /// The `id` of the call that the message may answer.
@@ -73,13 +76,26 @@ enum Name {
 #[derive(Debug)]
 enum Token {
     None,
-    /// A string, with its text if that is read.
+    /// A string in these quotes, with its text if that is read.
     String {
+        quote: u8,
         text: Option<Vec<u8>>,
         is_escaped: bool,
     },
-    /// A number, or any other word, of the `id`.
-    Word(Vec<u8>),
+    /// A number, or anything else without quotes, with its text if that is read.
+    Word(Option<Vec<u8>>),
+    /// A slash that may begin a comment.
+    Slash,
+    Comment(Comment),
+}
+
+/// A comment that is being skipped.
+#[derive(Clone, Copy, Debug)]
+enum Comment {
+    /// To the end of the line.
+    Line,
+    /// To `*/`, of which the star may have come.
+    Block { after_star: bool },
 }
 
 impl ListScan {
@@ -129,9 +145,9 @@ impl ListScan {
 
     /// How many bytes change nothing, because they are inside a string that is not read.
     fn unread_prefix(&self, text: &[u8]) -> usize {
-        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
         match self.token {
-            Token::String { text: None, is_escaped: false } => {
+            Token::String { quote, text: None, is_escaped: false } => {
+                let is_end = |byte: &u8| *byte == quote || *byte == b'\\';
                 text.iter().position(is_end).unwrap_or(text.len())
             }
             _ => 0,
@@ -141,51 +157,48 @@ impl ListScan {
     fn read_byte(&mut self, byte: u8) {
         match std::mem::replace(&mut self.token, Token::None) {
             Token::None => self.begin(byte),
-            Token::String { text, is_escaped: true } => self.add(text, byte, false),
-            Token::String { text, .. } if byte == b'"' => {
+            Token::String { quote, text, is_escaped: false } if byte == quote => {
                 if let Some(mut text) = text {
-                    text.push(b'"');
+                    text.push(quote);
                     self.finish(text);
                 }
             }
-            Token::String { text, .. } => self.add(text, byte, byte == b'\\'),
-            Token::Word(word) if matches!(byte, b',' | b'}' | b']') || is_space(byte) => {
-                self.finish(word);
+            Token::String { quote, text, is_escaped } => {
+                let is_escaped = !is_escaped && byte == b'\\';
+                let text = self.longer(text, byte);
+                self.token = Token::String { quote, text, is_escaped };
+            }
+            Token::Word(text) if ends_word(byte) => {
+                if let Some(text) = text {
+                    self.finish(text);
+                }
                 self.begin(byte);
             }
-            Token::Word(mut word) => {
-                word.push(byte);
-                self.token = Token::Word(word);
-                self.limit();
+            Token::Word(text) => self.token = Token::Word(self.longer(text, byte)),
+            Token::Slash => match byte {
+                b'/' => self.token = Token::Comment(Comment::Line),
+                b'*' => self.token = Token::Comment(Comment::Block { after_star: false }),
+                _ => self.sight = Sight::NotJson,
+            },
+            Token::Comment(Comment::Line) if matches!(byte, b'\n' | b'\r') => {}
+            Token::Comment(Comment::Block { after_star: true }) if byte == b'/' => {}
+            Token::Comment(Comment::Line) => self.token = Token::Comment(Comment::Line),
+            Token::Comment(Comment::Block { .. }) => {
+                self.token = Token::Comment(Comment::Block { after_star: byte == b'*' });
             }
         }
     }
 
-    /// More of a string.
-    fn add(&mut self, text: Option<Vec<u8>>, byte: u8, is_escaped: bool) {
-        let text = text.map(|mut text| {
-            text.push(byte);
-            text
-        });
-        self.token = Token::String { text, is_escaped };
-        self.limit();
-    }
-
-    /// What is too long to be a name that matters, or the `id` of a call, is not read.
-    fn limit(&mut self) {
-        match &mut self.token {
-            Token::String { text, .. }
-                if text.as_ref().is_some_and(|text| text.len() > Self::MAX_TEXT) =>
-            {
-                *text = None;
-                self.position = Position::Elsewhere;
-            }
-            Token::Word(word) if word.len() > Self::MAX_TEXT => {
-                self.token = Token::None;
-                self.position = Position::Elsewhere;
-            }
-            Token::None | Token::String { .. } | Token::Word(_) => {}
+    /// The text with one more byte. What is too long to be a name that matters, or the `id` of a
+    /// call, is not read.
+    fn longer(&mut self, text: Option<Vec<u8>>, byte: u8) -> Option<Vec<u8>> {
+        let mut text = text?;
+        text.push(byte);
+        if text.len() > Self::MAX_TEXT {
+            self.position = Position::Elsewhere;
+            return None;
         }
+        Some(text)
     }
 
     fn begin(&mut self, byte: u8) {
@@ -193,26 +206,24 @@ impl ListScan {
             byte if is_space(byte) => {}
             b'{' | b'[' => self.open(byte == b'{'),
             b'}' | b']' => self.close(),
-            b',' => {
+            b',' | b';' => {
                 let is_member = self.is_in_members();
                 self.position = if is_member { Position::Name } else { Position::Elsewhere };
             }
-            b':' => {}
+            b':' | b'=' => {}
             // A byte order mark.
             0xef | 0xbb | 0xbf if self.depth == 0 => {}
+            b'/' => self.token = Token::Slash,
             _ if self.depth == 0 => self.sight = Sight::NotJson,
-            b'"' => {
+            b'#' => self.token = Token::Comment(Comment::Line),
+            byte => {
                 self.value_begins(false);
                 let is_read = matches!(self.position, Position::Name | Position::Value(Name::Id));
-                let text = is_read.then(|| vec![b'"']);
-                self.token = Token::String { text, is_escaped: false };
-            }
-            _ if self.position == Position::Name => self.sight = Sight::NotJson,
-            _ => {
-                self.value_begins(false);
-                if self.position == Position::Value(Name::Id) {
-                    self.token = Token::Word(vec![byte]);
-                }
+                let text = is_read.then(|| vec![byte]);
+                self.token = match byte {
+                    b'"' | b'\'' => Token::String { quote: byte, text, is_escaped: false },
+                    _ => Token::Word(text),
+                };
             }
         }
     }
@@ -282,9 +293,16 @@ impl ListScan {
             return;
         };
         if self.position == Position::Name {
-            let name = serde_json::from_str::<String>(&text).unwrap_or_default();
             let is_in_result = self.message.is_in_result;
-            let name = if is_in_result { in_result(&name) } else { self.in_message(&name) };
+            let name = match unquoted(&text) {
+                Some(name) if is_in_result => in_result(&name),
+                Some(name) => self.in_message(&name),
+                None if is_in_result => Name::List { is_exact: false },
+                None => {
+                    self.sight = Sight::List;
+                    Name::Other
+                }
+            };
             self.position = Position::Value(name);
             return;
         }
@@ -321,6 +339,20 @@ fn in_result(name: &str) -> Name {
         Some(kind) => Name::List { is_exact: kind.member() == name },
         None => Name::Other,
     }
+}
+
+/// The name in this text; `None` if parsers differ on it.
+fn unquoted(text: &str) -> Option<Cow<'_, str>> {
+    if text.starts_with('"') {
+        return serde_json::from_str::<String>(text).ok().map(Cow::Owned);
+    }
+    let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
+    Some(Cow::Borrowed(quoted.unwrap_or(text))).filter(|name| !name.contains('\\'))
+}
+
+/// Whether a byte ends what is without quotes.
+fn ends_word(byte: u8) -> bool {
+    is_space(byte) || b",:;={}[]/#".contains(&byte)
 }
 
 fn is_space(byte: u8) -> bool {

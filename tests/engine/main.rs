@@ -16,6 +16,7 @@ mod filter_state;
 mod heads_first;
 mod host;
 mod judged_again;
+mod lists;
 mod login;
 mod login_cookies;
 mod login_crowds;

@@ -140,6 +140,38 @@ async fn a_body_that_is_not_a_message_is_refused_as_a_list() {
     assert!(!setup.call("open1").await.text.contains("closed"));
 }
 
+/// What strict parsers refuse and some clients read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_lenient_clients_read_shows_no_list() {
+    let setup = Setup::start(rules()).await;
+    let other = LIST.replace("\"id\":1", "\"id\":7");
+    for dressed in [
+        other.replace('"', "'"),
+        other.replace('"', ""),
+        other.replace("\"id\"", "/*\"*/\"id\""),
+        other.replace("\"tools\"", "\"x\":NaN,\"tools\""),
+        format!("// a\n{}", other.replace("7", "7//\n")),
+    ] {
+        // Cut, so that no part is a whole message.
+        let (first, second) = dressed.as_bytes().split_at(dressed.len() - 5);
+        for fields in [JSON, ""] {
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n");
+            setup.server.respond_with(&[&[head.as_bytes(), first].concat(), second]);
+            let (response, ()) = tokio::join!(setup.get("/mcp"), async { setup.server.go_on() });
+            assert!(!response.text.contains("closed"), "{dressed}: {response:?}");
+        }
+        let event: String = dressed.lines().map(|line| format!("data: {line}\n")).collect();
+        setup.respond_events(&format!("{event}\n"));
+        let response = setup.call("open1").await;
+        assert!(!response.text.contains("closed"), "{dressed}: {response:?}");
+    }
+    // The twin: other text arrives to the byte.
+    for text in ["/path/to/tools {a}", "// tools", "{% if a %}", "{'a': 1}"] {
+        setup.respond("content-type: text/plain\r\n", text.as_bytes());
+        assert_eq!(setup.get("/files/a").await.text, text);
+    }
+}
+
 /// The order of members in responses of the official TypeScript SDK: `id` comes last.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_result_of_a_call_passes_wherever_its_id_is() {
@@ -263,6 +295,16 @@ async fn a_filtered_list_is_not_cached_for_others() {
             setup.respond(&format!("{events}{field}"), format!("data: {list}\n\n").as_bytes());
             assert_eq!(setup.ask("tools/list").await.header("cache-control"), forwarded);
         }
+    }
+    // Some caches obey fields of their own instead (RFC 9213).
+    for name in ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"] {
+        setup.respond(
+            &format!("{JSON}cache-control: private\r\n{name}: max-age=60\r\n"),
+            SHOWN.as_bytes(),
+        );
+        let response = setup.ask("tools/list").await;
+        assert_eq!((response.header(name), response.header("cache-control")), ("", "private"));
+        assert_eq!(setup.call("open1").await.header(name), "max-age=60");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::support::{close_at_once, without_held_heads};
 /// The rules of these tests: `open*` is for all, everything else for administrators.
 pub fn rules() -> Value {
     json!({"default": "allow", "rules": [
-        {"name": "open", "match": {"mcp_names": ["open*", "file:///open/*"]}},
+        {"name": "open", "match": {"mcp_names": ["open*", "file:///open/*", "https://open.*"]}},
         {
             "name": "writing",
             "match": {"mcp_methods": ["tools/call"], "mcp_names": ["write"]},
@@ -72,6 +72,14 @@ impl Setup {
     pub async fn ask(&self, method: &str) -> Response {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {}});
         self.stack.send(self.stack.request().bearer_auth(self.stack.token()).json(&body)).await
+    }
+
+    /// A message whose client repeats it in header fields.
+    async fn ask_by_headers(&self, method: &str) -> Response {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {}});
+        let request = self.stack.request().bearer_auth(self.stack.token()).json(&body);
+        let request = request.header("mcp-protocol-version", REVISION).header("mcp-method", method);
+        self.stack.send(request).await
     }
 
     pub async fn call(&self, name: &str) -> Response {
@@ -186,6 +194,13 @@ async fn prompts_and_resources_are_filtered_by_their_own_names() {
             json!({"name": "closed", "uriTemplate": "file:///open/{name}"}),
             json!({"name": "open1", "uriTemplate": "file:///{name}"}),
         ),
+        // Its literal beginning is no URI yet.
+        (
+            "resources/templates/list",
+            "resourceTemplates",
+            json!({"name": "closed", "uriTemplate": "https://open.{host}/a"}),
+            json!({"name": "open1", "uriTemplate": "https://{host}/a"}),
+        ),
     ] {
         let list = |items: Value| json!({"jsonrpc": "2.0", "id": 1, "result": {member: items}});
         setup.respond_json(&list(json!([hidden, shown])).to_string());
@@ -240,6 +255,14 @@ async fn events_are_filtered_one_by_one() {
     let error: Value = serde_json::from_str(error.trim().strip_prefix("data: ").unwrap()).unwrap();
     assert_eq!(error["id"], 1);
     assert_eq!(error["error"]["data"]["reason"], "mcp_list_invalid");
+    // A client waits for the `id` of its request, also where that of the event cannot be read.
+    setup.respond_events(&format!("data: [{LIST}]\n\n"));
+    let text = setup.ask("tools/list").await.text;
+    let error: Value = serde_json::from_str(text.trim().strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(
+        (&error["id"], &error["error"]["data"]["reason"]),
+        (&json!(1), &json!("mcp_list_invalid"))
+    );
 }
 
 #[tokio::test]
@@ -389,6 +412,48 @@ async fn without_the_option_lists_are_filtered_and_no_response_hangs() {
     assert_eq!((response.status, reason), (200, &json!("mcp_list_invalid")), "{response:?}");
     setup.respond("content-encoding: gzip\r\n", LIST.as_bytes());
     assert_eq!(setup.ask("tools/list").await.status, 502);
+}
+
+const REVISION: &str = "2026-07-28";
+
+/// No body of a request shows that heads can be held back; the first list does.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_a_502_where_messages_are_read_in_header_fields() {
+    let setup = Setup::start(by_headers()).await;
+    let long = LIST.replace("\"c\"", &format!("\"{}\"", "c".repeat(100_000)));
+    for unreadable in ["tools: dismantle", &LIST.replace("tools", "Tools"), &long] {
+        setup.respond_json(unreadable);
+        let response = setup.ask_by_headers("tools/list").await;
+        let reason = &response.body["reason"];
+        assert_eq!((response.status, reason), (502, &json!("mcp_list_invalid")), "{response:?}");
+    }
+    setup.respond_json(LIST);
+    assert_eq!(setup.ask_by_headers("tools/list").await.text, SHOWN);
+}
+
+#[tokio::test]
+async fn without_the_option_no_list_is_held_back_for_long_where_messages_are_read_in_header_fields()
+{
+    let configure = |configuration: &mut Value| configuration["access"] = by_headers();
+    let setup = Setup::start_in(configure, without_held_heads).await;
+    let length = LIST.len();
+    for _ in 0..5 {
+        setup.respond(&format!("content-length: {length}\r\n"), LIST.as_bytes());
+        assert_eq!(setup.ask_by_headers("tools/list").await.text, SHOWN);
+        setup.respond_json("tools: dismantle");
+        let response = setup.ask_by_headers("tools/list").await;
+        let reason = &response.body["error"]["data"]["reason"];
+        assert_eq!((response.status, reason), (200, &json!("mcp_list_invalid")), "{response:?}");
+    }
+}
+
+fn by_headers() -> Value {
+    let mut access = rules();
+    access["mcp"] = json!({
+        "inspect": "headers", "upstream_validates_headers": true,
+        "protocol_versions": [REVISION], "max_body": "64KiB",
+    });
+    access
 }
 
 /// With HTTP+SSE of 2024-11-05, messages are sent to one path and lists arrive on another. The

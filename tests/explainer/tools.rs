@@ -10,7 +10,7 @@ const ISSUER: &str = "https://id.example.com";
 
 fn rules() -> Value {
     json!({"default": "allow", "rules": [
-        {"name": "reading", "match": {"mcp_names": ["get_*", "file:///open/*"]}},
+        {"name": "reading", "match": {"mcp_names": ["get_*", "file:///open/*", "https://open.*"]}},
         {
             "name": "writing",
             "match": {"mcp_methods": ["tools/call"], "mcp_names": ["create_incident"]},
@@ -177,7 +177,13 @@ fn prompts_resources_and_templates_are_judged_too() {
     let list = json!({
         "prompts": [{"name": "get_report"}, {"name": "attack"}],
         "resources": [{"name": "a", "uri": "file:///open/a"}, {"name": "get_b", "uri": "file:///b"}],
-        "resourceTemplates": [{"name": "a", "uriTemplate": "file:///open/{name}"}],
+        "resourceTemplates": [
+            {"name": "a", "uriTemplate": "file:///open/{name}"},
+            // No URI yet, without the values of the variables.
+            {"name": "b", "uriTemplate": "https://open.{host}/a"},
+            {"name": "c", "uriTemplate": "https://{host}/a"},
+            {"name": "d", "uriTemplate": "https://open./../{a}"},
+        ],
     });
     let report = case.json(&list, &case.token(json!({})));
     let found: Vec<_> = report["lists"].as_array().unwrap().iter().map(items).collect();
@@ -186,9 +192,16 @@ fn prompts_resources_and_templates_are_judged_too() {
         [
             vec![("get_report", true, true), ("attack", false, false)],
             vec![("file:///open/a", true, true), ("file:///b", false, false)],
-            vec![("file:///open/{name}", true, true)],
+            vec![
+                ("file:///open/{name}", true, true),
+                ("https://open.{host}/a", true, true),
+                ("https://{host}/a", false, false),
+                ("https://open./../{a}", false, false),
+            ],
         ]
     );
+    let reasons = |index: usize| &report["lists"][2]["items"][index]["reason"];
+    assert_eq!((reasons(2), reasons(3)), (&json!("access_denied"), &json!("mcp_body_invalid")));
 }
 
 #[test]

@@ -264,6 +264,12 @@ impl Host for EnvoyHost {
         }
     }
 
+    fn resume_response(&mut self, stream: StreamId) {
+        if self.enter_stream(stream).is_ok() {
+            let _ = hostcalls::resume_http_response();
+        }
+    }
+
     fn withheld_bodies_fix(&self) -> &'static str {
         "set allow_on_headers_stop_iteration, or see docs/access.md#withheld-bodies"
     }

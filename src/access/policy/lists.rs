@@ -2,11 +2,19 @@
 
 use std::borrow::Cow;
 
-use super::{AccessPolicy, ListRules, RuleMatch, Target};
+use super::{AccessPolicy, ListRules, MessageView, RuleMatch, Target};
 use crate::access::Match;
-use crate::access::message::Message;
 use crate::identity::VerifiedIdentity;
 use crate::refusal::{McpCall, Refusal};
+
+/// What an item of a list is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// This call.
+    Call(McpCall),
+    /// Calls for URIs that begin like that of this call: a template.
+    Template(McpCall),
+}
 
 impl AccessPolicy {
     /// Longest message of a response that is read, in bytes; `None` if the lists in responses to
@@ -26,21 +34,24 @@ impl AccessPolicy {
         self.lists.max_body
     }
 
-    /// Whether a list shows the item that this call is for. `target` is that of the request for
-    /// the list.
+    /// Whether a list shows an item. `target` is that of the request for the list.
     #[must_use]
     pub(crate) fn shows(
         &self,
         target: &Target,
-        call: McpCall,
+        item: &Listed,
         identity: &VerifiedIdentity,
         is_restricted: bool,
     ) -> bool {
         let method = Cow::Borrowed(Match::MESSAGE_METHOD);
         let target = Target { method, path: target.path.clone(), hints: None };
-        let message = Message { call: Some(call), is_request: true, version: None };
-        match self.check_message(&target, Some(&message), identity, is_restricted) {
-            Ok(_) => true,
+        let (call, view) = match item {
+            Listed::Call(call) => (call, MessageView::McpCall(call)),
+            Listed::Template(call) => (call, MessageView::Beginning(call)),
+        };
+        let found = self.find(&target, view);
+        match found.and_then(|rule| self.check_found(rule, Some(call), identity, is_restricted)) {
+            Ok(()) => true,
             Err(Refusal::InsufficientScope { .. }) => self.lists.show_if_scopes_missing,
             Err(_) => false,
         }

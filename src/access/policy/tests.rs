@@ -218,3 +218,41 @@ fn a_message_whose_name_cannot_be_read_does_not_pass_a_rule_on_names() {
     let refused = names.find(&target, MessageView::McpCall(&uri));
     assert!(matches!(refused, Err(Refusal::McpBodyInvalid(BodyFault::Uri { .. }))));
 }
+
+#[test]
+fn a_template_is_judged_by_its_literal_beginning() {
+    let policy = policy(vec![
+        condition("/mcp", &[], &["https://inner.example/*", "users://admin@corp"]),
+        condition("/mcp", &[], &["https://*", "note://a"]),
+    ]);
+    let template = |uri: &str| {
+        let call = call("resources/read", Some(uri));
+        let target = target(&policy, "POST", "/mcp");
+        policy.find(&target, MessageView::Beginning(&call)).map_err(|_| ())
+    };
+    for (beginning, expected) in [
+        ("https://", Ok(RuleMatch::Rule(1))),
+        ("https://a.exa", Ok(RuleMatch::Rule(1))),
+        ("https://inner.example", Ok(RuleMatch::Rule(1))),
+        ("https://inner.example/", Ok(RuleMatch::Rule(0))),
+        ("note://a", Ok(RuleMatch::Rule(1))),
+        ("https:", Ok(RuleMatch::NoRule)),
+        ("", Ok(RuleMatch::NoRule)),
+        // No URI that begins so can be read.
+        ("HTTPS://", Err(())),
+        ("https://inner.example/../", Err(())),
+        ("https://inner.example:443/", Err(())),
+        // Another rule names what a lenient server reads.
+        ("https://a@inner.example/", Err(())),
+        ("users://admin%40corp", Err(())),
+    ] {
+        assert_eq!(template(beginning), expected, "{beginning}");
+        // A call needs a whole URI.
+        if expected.is_ok() && !beginning.starts_with("note") && !beginning.ends_with("example/") {
+            let call = call("resources/read", Some(beginning));
+            let refused =
+                policy.find(&target(&policy, "POST", "/mcp"), MessageView::McpCall(&call));
+            assert!(matches!(refused, Err(Refusal::McpBodyInvalid(_))), "{beginning}");
+        }
+    }
+}

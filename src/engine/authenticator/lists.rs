@@ -6,11 +6,11 @@ use super::Authenticator;
 use super::decision::Refused;
 use super::edits::RequestEdits;
 use super::request::Judged;
-use crate::access::{MessageId, Target};
+use crate::access::{Listed, MessageId, Target};
 use crate::identity::VerifiedIdentity;
 use crate::lists::Asked;
 use crate::provider::ProviderId;
-use crate::refusal::{McpCall, Refusal};
+use crate::refusal::Refusal;
 use crate::resource::{Mode, ResourceId};
 
 /// What decides on the lists in the response to a request.
@@ -48,12 +48,12 @@ impl Authenticator {
         Some(Box::new(ListView { resource, provider, identity, target, asked, max_body }))
     }
 
-    /// Whether the caller may make a call, so that lists show the item that it is for.
+    /// Whether lists show an item to the caller.
     #[must_use]
-    pub(crate) fn shows(&self, view: &ListView, call: McpCall) -> bool {
+    pub(crate) fn shows(&self, view: &ListView, item: &Listed) -> bool {
         let ListView { resource, provider, identity, target, .. } = view;
         let is_restricted = self.config.providers[*provider].restrict_to_policies;
-        self.config.resources[*resource].access.shows(target, call, identity, is_restricted)
+        self.config.resources[*resource].access.shows(target, item, identity, is_restricted)
     }
 
     /// Whether lists are filtered; otherwise the log only reports what would be hidden.

@@ -19,7 +19,8 @@ fn call() -> Asked {
     Asked::Call(id())
 }
 
-fn shows(call: McpCall) -> bool {
+fn shows(item: &Listed) -> bool {
+    let (Listed::Call(call) | Listed::Template(call)) = item;
     call.name.as_deref() != Some("hidden")
 }
 
@@ -268,6 +269,78 @@ fn an_unreadable_event_becomes_an_error_with_its_id() {
     let event = "data: {\"id\":5,\"result\":{\"Tools\":[]}}\n\n";
     for asked in [list(), call(), Asked::Other(None)] {
         assert_eq!(streamed(asked, [event.as_bytes()]), "data: error 5\n\n");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_answers_the_request_for_a_list_on_its_stream() {
+    for unreadable in [
+        format!("data: [{HIDDEN}]\n\n").into_bytes(),
+        b"data: {\"id\":1,\"id\":2,\"result\":{\"tools\":[]}}\n\n".to_vec(),
+        b"data: {\"id\":1,\"result\":{\"tools\":[\xff]}}\n\n".to_vec(),
+    ] {
+        assert_eq!(streamed(list(), [&*unreadable]), "data: error 1\n\n");
+        // On another stream, it may answer another request.
+        assert_eq!(streamed(Asked::Other(id()), [&*unreadable]), "data: error null\n\n");
+    }
+}
+
+#[test]
+fn what_only_lenient_clients_read_shows_no_list() {
+    for dressed in [
+        HIDDEN.replace('"', "'"),
+        HIDDEN.replace('"', ""),
+        HIDDEN.replace("\"result\"", "/*\"*/\"result\""),
+        HIDDEN.replace("[", "[NaN,"),
+        format!("/* a */\n{}", HIDDEN.replace("{\"id\"", "{/**/\"id\"")),
+        format!("// a\n{}", HIDDEN.replace("1", "1//\n")),
+    ] {
+        let dressed =
+            dressed.replace("id\":1", "id\":7").replace("id:1", "id:7").replace("id':1", "id':7");
+        for asked in [list(), call(), Asked::Other(None)] {
+            for cut in [1, 5, 20, dressed.len() - 2, dressed.len()] {
+                let (first, second) = dressed.as_bytes().split_at(cut);
+                let shown = forwarded(message_filter(asked.clone()), [first, second]);
+                assert!(shown.is_none_or(|shown| !shown.contains("hidden")), "{dressed} {cut}");
+            }
+            let event: String = dressed.lines().map(|line| format!("data: {line}\n")).collect();
+            let shown = streamed(asked, [event.as_bytes(), b"\n"]);
+            assert!(!shown.contains("hidden"), "{shown}");
+        }
+    }
+    // Other text stays.
+    for text in ["/path/to/tools {a}", "// tools", "/* tools", "{% block %}", "{'a': 1}"] {
+        for cut in [1, 5, text.len()] {
+            let (first, second) = text.as_bytes().split_at(cut);
+            let shown = forwarded(message_filter(call()), [first, second]);
+            let shown = shown.unwrap();
+            let passes = shown.strip_suffix('|').is_some_and(|begun| text.starts_with(begun));
+            assert!(shown == text || passes, "{shown} {cut}");
+        }
+    }
+}
+
+#[test]
+fn white_space_that_trickles_in_is_read_once() {
+    let (mark, blank) = ("\u{feff}", " ".repeat(200_000));
+    for (asked, before) in [(list(), ""), (list(), mark), (call(), mark)] {
+        let mut filter = message_filter(asked);
+        filter.limit(1 << 20);
+        let mut forwarded = String::new();
+        let body = format!("{before}{blank}{}", HIDDEN.replace("\"id\":1", "\"id\":1.0"));
+        let began = std::time::Instant::now();
+        for byte in body.bytes() {
+            match filter.on_body(vec![byte], false, &judge()) {
+                BodyPlan::Forward { filtered, .. } => {
+                    forwarded.push_str(&String::from_utf8_lossy(&filtered.arrived));
+                }
+                BodyPlan::Hold => {}
+                BodyPlan::Cut | BodyPlan::Refuse(_) => break,
+            }
+        }
+        assert!(!forwarded.contains("hidden"));
+        // Far less than a second; it is minutes if each byte is a reason to look at all before it.
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     }
 }
 

@@ -8,8 +8,9 @@ fn asked(id: &str, list: Option<ListKind>) -> Asked {
     }
 }
 
-/// Shows items whose names do not begin with "hidden".
-fn shows(call: McpCall) -> bool {
+/// Shows items whose names do not contain "hidden".
+fn shows(item: &Listed) -> bool {
+    let (Listed::Call(call) | Listed::Template(call)) = item;
     !call.name.as_deref().unwrap_or_default().contains("hidden")
 }
 

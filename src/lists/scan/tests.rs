@@ -91,13 +91,49 @@ fn whole_values_and_data_that_is_not_json_are_distinguished() {
         ("{\"a\":1}\n{\"b\":[]}", Sight::Whole),
         (r#"[[1,2],{"id":3}] "#, Sight::Whole),
         (r#"{"id":1,"result":{}}"#, Sight::Response),
-        ("{hello}", Sight::NotJson),
-        ("{'result':{'tools':[", Sight::NotJson),
+        ("{hello}", Sight::Whole),
+        ("{a/b}", Sight::NotJson),
+        ("{% if tools %}[tools]", Sight::Whole),
+        ("/path", Sight::NotJson),
+        ("# title\n", Sight::NotJson),
         ("{} text", Sight::NotJson),
         (r#"{"result":{{"#, Sight::NotJson),
         ("", Sight::Nothing),
         ("{", Sight::Nothing),
     ] {
         assert_eq!(sight(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_only_lenient_parsers_accept_hides_no_list() {
+    for text in [
+        r#"{"id":9,"result":{"a":NaN,"b":-Infinity,"tools":["#,
+        r#"{'id':9,'result':{'tools':["#,
+        r#"{id:9,result:{tools:["#,
+        r#"{id=9;result={tools=["#,
+        r#"{"id"=>9;"result"=>{"tools"=>["#,
+        r#"{"id":9/*"*/,"result":{"tools":["#,
+        "{\"id\":9,//\"\n\"result\":{\"tools\":[",
+        "{\"id\":9,#\"\r\"result\":{\"tools\":[",
+        r#"/* a ** / */{"result":{"tools":["#,
+        "// a\n{\"result\":{\"tools\":[",
+        r#"{"a":don't,"b":it"s,"result":{"tools":["#,
+        r#"{'a"':'it\'s "','result':{"tools":["#,
+        r#"{"result":{"a":1,,"tools":["#,
+        // The name may be that of a list.
+        r#"{"result":{"t\ools":1"#,
+        r#"{"result":{'\x74ools':1"#,
+        r#"{"res\ult":"#,
+    ] {
+        assert_eq!(sight(text), Sight::List, "{text}");
+    }
+    for text in [
+        r#"{'result':{'a':"'tools':[","b":'"tools":[', c: tools, d:["#,
+        r#"{"result":{/*"tools":[*/"a":"#,
+        r#"{"result":{"a":/ /"#,
+        r#"{"x":{'tools':[1],"#,
+    ] {
+        assert!(matches!(sight(text), Sight::Nothing | Sight::NotJson), "{text}");
     }
 }

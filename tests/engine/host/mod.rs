@@ -101,6 +101,8 @@ struct ServedStream {
     response_head: Fields,
     /// Whether the head of the response cannot be changed.
     keeps_response_head: bool,
+    /// Whether it was held back, and is not any more.
+    is_response_resumed: bool,
     /// The part of the response's body that is held or has just arrived.
     arriving: Vec<u8>,
     /// The part of the response's body that was forwarded.
@@ -345,6 +347,11 @@ impl Vm {
             engine.on_response_head(stream, ResponseHead::new(&fields), has_body)
         });
         action == HeadAction::Continue
+    }
+
+    /// Whether the head of the response was held back, and is not any more.
+    pub fn is_response_resumed(&self, id: u32) -> bool {
+        self.with_stream(id, |stream| stream.is_response_resumed)
     }
 
     /// A part of the upstream's response body arrives. Returns the part forwarded so far.

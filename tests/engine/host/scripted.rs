@@ -221,6 +221,13 @@ impl Host for ScriptedHost {
         })
     }
 
+    fn resume_response(&mut self, stream: StreamId) {
+        let _ = self.with_stream(stream, |stream| {
+            stream.is_response_resumed = true;
+            Ok(())
+        });
+    }
+
     fn resume(&mut self, stream: StreamId) {
         let _ = self.with_stream(stream, |stream| {
             stream.release();
