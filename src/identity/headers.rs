@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::string_list::StringList;
+use super::string_list::{StringList, StringListBuilder};
 use super::{ConfirmedIdentity, encoding};
 use crate::claim::ClaimPath;
 use crate::json::Json;
@@ -107,7 +107,7 @@ impl IdentityHeaders {
     #[must_use]
     pub(crate) fn fields(&self, identity: &ConfirmedIdentity<'_>) -> IdentityFields {
         let ConfirmedIdentity { token, standard, rules, scopes, roles, groups, .. } = identity;
-        let mut values = StringList::with_capacity(self.names.len(), Self::USUAL_SIZE);
+        let mut values = StringListBuilder::with_capacity(self.names.len(), Self::USUAL_SIZE);
         let mut push = |text: &str| values.push_with(|to| encoding::write_value(text, to));
         push(&identity.user);
         push(&rules.user_field);
@@ -127,7 +127,7 @@ impl IdentityHeaders {
             values.push_with(|to| write_claim(claim, to));
         }
         let (names, provider) = (self.names.clone(), rules.provider.clone());
-        IdentityFields { names, values: values.shrunk(), provider }
+        IdentityFields { names, values: values.build(), provider }
     }
 }
 

@@ -10,7 +10,8 @@ use hashbrown::HashTable;
 /// second turn.
 #[derive(Debug)]
 pub(crate) struct TokenCache<T> {
-    entries: HashTable<CacheEntry<T>>,
+    /// Boxed, since up to half of the table is empty.
+    entries: HashTable<Box<CacheEntry<T>>>,
     /// Hashes of the tokens in the order of eviction.
     turns: BTreeMap<u64, u64>,
     next_turn: u64,
@@ -118,7 +119,7 @@ impl<T> TokenCache<T> {
         self.bytes += bytes;
         let entry =
             CacheEntry { token: token.into(), hash, value, bytes, turn, was_asked_for: false };
-        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+        self.entries.insert_unique(hash, Box::new(entry), |entry| entry.hash);
     }
 
     /// Removes a token.
@@ -126,16 +127,16 @@ impl<T> TokenCache<T> {
         self.remove_entry(hash, |entry| is_same(&entry.token, token));
     }
 
-    /// Approximate overhead per entry in bytes. Doubled, because the hash table and the tree may be
-    /// half empty.
-    const OVERHEAD: usize = 2 * (size_of::<CacheEntry<T>>() + size_of::<(u64, u64)>());
+    /// Approximate overhead per entry in bytes. The hash table and the tree may be half empty.
+    const OVERHEAD: usize = size_of::<CacheEntry<T>>()
+        + 2 * (size_of::<Box<CacheEntry<T>>>() + size_of::<(u64, u64)>());
 
     /// Evicts the next entry, or gives it a second turn. False if the cache is empty.
     fn make_room(&mut self) -> bool {
         let Some((turn, hash)) = self.turns.pop_first() else { return false };
         let is_it = |entry: &CacheEntry<T>| entry.turn == turn;
         let next_turn = self.next_turn;
-        match self.entries.find_mut(hash, is_it) {
+        match self.entries.find_mut(hash, |entry| is_it(entry)) {
             Some(entry) if entry.was_asked_for => {
                 entry.was_asked_for = false;
                 entry.turn = next_turn;
@@ -147,7 +148,7 @@ impl<T> TokenCache<T> {
     }
 
     fn remove_entry(&mut self, hash: u64, is_it: impl Fn(&CacheEntry<T>) -> bool) {
-        if let Ok(found) = self.entries.find_entry(hash, is_it) {
+        if let Ok(found) = self.entries.find_entry(hash, |entry| is_it(entry)) {
             let (entry, _) = found.remove();
             self.turns.remove(&entry.turn);
             self.bytes = self.bytes.saturating_sub(entry.bytes);
