@@ -250,6 +250,7 @@ environment_variables:
 {{- end }}
 {{- end }}
 
+{{/* The clusters. The chart makes those whose host the configuration names; the others are values. */}}
 {{- define "clusters" -}}
 - name: mcp_server
   type: STRICT_DNS
@@ -261,10 +262,13 @@ environment_variables:
       - endpoint:
           address:
             socket_address: {address: {{ .Values.server.host | quote }}, port_value: {{ .Values.server.port }}}
-{{- $hosts := dict }}
+{{- $plugin := .Values.plugin }}
+{{- $hosts := dict "admin" "Envoy itself" "mcp_server" "the MCP server" }}
 {{- range .Values.clusters }}{{ $_ := set $hosts .name "" }}{{ end }}
-{{- range $provider := .Values.plugin.providers }}
-{{- range $host, $name := $provider.clusters }}
+{{- $maps := list (dig "client_metadata" dict ($plugin.login | default dict)) }}
+{{- range $plugin.providers }}{{ $maps = append $maps (.clusters | default dict) }}{{ end }}
+{{- range $map := $maps }}
+{{- range $host, $name := $map }}
 {{- $known := get $hosts $name }}
 {{- if not (hasKey $hosts $name) }}
 {{- $_ := set $hosts $name $host }}
@@ -293,8 +297,19 @@ environment_variables:
           - san_type: DNS
             matcher: {exact: {{ regexReplaceAll ":[0-9]+$" $host "" | quote }}}
 {{- else if and $known (ne $known $host) }}
-{{- fail (printf "plugin.providers: the cluster %s is for %s and for %s: each host needs its own" $name $known $host) }}
+{{- fail (printf "plugin: the cluster %s is for %s and for %s: each host needs its own" $name $known $host) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- $single := dict
+  "users.scim.cluster" (dig "scim" "cluster" "" ($plugin.users | default dict))
+  "replay_store.redis.cluster" (dig "redis" "cluster" "" ($plugin.replay_store | default dict)) }}
+{{- range $index, $provider := $plugin.providers }}
+{{- $_ := set $single (printf "providers[%d].cluster" $index) ($provider.cluster | default "") }}
+{{- end }}
+{{- range $field, $name := $single }}
+{{- if and $name (not (hasKey $hosts $name)) }}
+{{- fail (printf "plugin.%s: there is no cluster %s: add it to clusters, in Envoy's form" $field $name) }}
 {{- end }}
 {{- end }}
 {{- with .Values.clusters }}

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{
-    Bootstrap, Envoy, Port, Response, TlsTunnel, faults_of_kubernetes_resources, module_path,
-    rendered_chart, repository_root, yaml,
+    Bootstrap, Document, Envoy, Fault, FleetStore, IdentityProvider, LoginBrowser, LoginClient,
+    LoginProvider, Port, Response, ScimDirectory, TlsTunnel, code_blocks,
+    faults_of_kubernetes_resources, module_path, rendered_chart, repository_root, yaml,
 };
 use tokio::time::sleep;
 
@@ -20,11 +21,15 @@ use super::login::{
 };
 use super::{
     ENTRA, ENTRA_CLIENT_ID, HOST, KeyHost, Site, TENANT, TlsEnvoy, assert_certificates_matter,
-    employee,
+    employee, false_certificates, lead_to,
 };
-use crate::support::SOON;
+use crate::login_support::SECRET;
+use crate::support::{SOON, assert_refusal, with};
 
 const SSO: &str = "sso.example.com";
+const DIRECTORY: &str = "directory.example.com";
+const CLIENT_DOCUMENT: &str = "https://claude.ai/oauth/mcp.json";
+const CLIENT_REDIRECT_URI: &str = "https://claude.ai/api/mcp/auth_callback";
 
 /// The chart's example values.
 fn example_values() -> Value {
@@ -74,6 +79,26 @@ fn keycloak_cluster() -> Value {
             }},
         }},
     })
+}
+
+/// The example with all that the plugin calls. The clusters that are values are those of the page.
+fn values_with_each_cluster() -> Value {
+    let mut values = example_values();
+    let [clusters] = &code_blocks(&text("docs/deployment.md"), "yaml")[..] else {
+        panic!("the page has one list of clusters");
+    };
+    values["clusters"] = yaml(clusters);
+    values["secret"]["keys"].as_array_mut().unwrap().push(json!("SCIM_TOKEN"));
+    let plugin = &mut values["plugin"];
+    plugin["login"]["client_metadata"] = json!({"claude.ai": "claude"});
+    plugin["users"] = json!({"scim": {
+        "url": format!("https://{DIRECTORY}/v2"),
+        "cluster": "directory",
+        "bearer_token_env": "SCIM_TOKEN",
+    }});
+    plugin["replay_store"] = json!({"redis": {"cluster": "webdis"}});
+    plugin["providers"][0]["jti"] = json!("single_use");
+    values
 }
 
 fn text(path: &str) -> String {
@@ -248,6 +273,64 @@ async fn without_a_login_requests_pass_only_with_a_token_of_a_provider_with_a_va
     assert_certificates_matter(&site, || installed(&site, &resources), &hosts).await;
 }
 
+/// A client's metadata document, at its URL on `claude.ai`.
+async fn client_document() -> IdentityProvider {
+    let publisher = IdentityProvider::start().await;
+    publisher.serve_at(Document::Discovery, "/oauth/mcp.json");
+    let document = json!({"client_id": CLIENT_DOCUMENT, "redirect_uris": [CLIENT_REDIRECT_URI]});
+    publisher.fail(Document::Discovery, Fault::Body(document.to_string().into_bytes()));
+    publisher
+}
+
+/// Whether the login accepts the client of [`client_document`].
+async fn is_client_accepted(gate: &TlsEnvoy) -> bool {
+    let address = gate.tunnel.address();
+    let mut client = LoginClient::discover("https://mcp.example.com/mcp", address).await;
+    CLIENT_DOCUMENT.clone_into(&mut client.client_id);
+    CLIENT_REDIRECT_URI.clone_into(&mut client.redirect_uri);
+    let hosts = ["login.example.com", HOST].map(|host| (format!("https://{host}"), address));
+    let page = LoginBrowser::new(hosts).open(&client.authorization_url("mcp.tools")).await;
+    page.asks_for_consent()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directory_store_and_documents_of_clients_are_reached_by_the_clusters_of_the_page() {
+    let site = Site::new().await;
+    let (entra, directory, store) =
+        (site.entra().await, ScimDirectory::start().await, FleetStore::start().await);
+    directory.add_user(json!({"userName": "ada@example.com", "active": true})).await;
+    site.entrance.serve(DIRECTORY, &site.public, directory.address());
+    let document = client_document().await;
+    let resources = resources(&values_with_each_cluster()).await;
+    let start = async || {
+        let mut bootstrap = installed(&site, &resources);
+        let clusters = &mut bootstrap.tree()["static_resources"]["clusters"];
+        let clusters = clusters.as_array_mut().unwrap().iter_mut();
+        let webdis = clusters.filter(|cluster| cluster["name"] == "webdis").next_back();
+        lead_to(webdis.unwrap(), store.gateway.address());
+        let envoy = Envoy::builder()
+            .bootstrap(bootstrap)
+            .environment("MCP_AUTH_SECRET", SECRET)
+            .environment("SCIM_TOKEN", ScimDirectory::BEARER_TOKEN)
+            .environment("ENTRA_SECRET", LoginProvider::CLIENT[1])
+            .environment("GOOGLE_SECRET", LoginProvider::CLIENT[1]);
+        TlsEnvoy::before(envoy.start().await, &site.company).await
+    };
+
+    site.entrance.serve("claude.ai", &site.public, document.address());
+    let gate = start().await;
+    let token = entra.token(&employee(&entra));
+    gate.assert_passes(&token, "ada@example.com", "entra").await;
+    assert_refusal(&gate.call(&token).await, "jti_replayed");
+    let unknown = with(&employee(&entra), "preferred_username", "eve@example.com");
+    assert_refusal(&gate.call(&entra.token(&unknown)).await, "user_unknown");
+    assert!(is_client_accepted(&gate).await);
+    for (certificate, _) in false_certificates("claude.ai", &site.public) {
+        site.entrance.serve_with("claude.ai", certificate, document.address());
+        assert!(!is_client_accepted(&start().await).await);
+    }
+}
+
 /// The address of a listener.
 async fn listener(envoy: &Envoy, name: &str) -> String {
     let listeners = envoy.admin("/listeners?format=json").await;
@@ -335,9 +418,27 @@ async fn the_metrics_have_the_labels_of_the_examples() {
     assert_eq!(rendered["stats_config"], example["stats_config"]);
 }
 
+/// Asserts that the chart refuses each of these changes of the example, with these words.
+async fn assert_refused(edits: &[(&str, Value, &str)]) {
+    let mut seen = BTreeSet::new();
+    for (path, value, words) in edits {
+        let mut values = example_values();
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        match values.pointer_mut(parent).unwrap() {
+            Value::Array(elements) => elements[name.parse::<usize>().unwrap()] = value.clone(),
+            parent => parent[name] = value.clone(),
+        }
+        let fault = rendered_chart(&values).await.expect_err(path);
+        assert!(fault.contains(words), "{path}: {fault}");
+        seen.insert(fault);
+    }
+    assert_eq!(seen.len(), edits.len(), "{seen:?}");
+    assert!(rendered_chart(&example_values()).await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_cannot_make_a_gateway_are_refused() {
-    let edits: [(&str, Value, &str); 10] = [
+    assert_refused(&[
         ("/plugin", json!({}), "providers"),
         ("/plugin/providers", json!(null), "providers"),
         ("/server/host", json!(""), "minLength"),
@@ -347,24 +448,37 @@ async fn values_that_cannot_make_a_gateway_are_refused() {
         ("/secret/name", json!(""), "/secret/name"),
         ("/secret/keys/0", json!("A-B"), "/secret/keys/0"),
         ("/trustedProxies", json!(-1), "/trustedProxies"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_missing_or_would_be_for_two_hosts_is_refused() {
+    let scim = json!({"scim": {"url": "https://directory.example.com", "cluster": "directory"}});
+    assert_refused(&[
         (
             "/plugin/providers/1/clusters/www.googleapis.com",
             json!("entra"),
             "the cluster entra is for login.microsoftonline.com and for www.googleapis.com",
         ),
-    ];
-    let mut seen = BTreeSet::new();
-    for (path, value, words) in edits {
-        let mut values = example_values();
-        let (parent, name) = path.rsplit_once('/').unwrap();
-        match values.pointer_mut(parent).unwrap() {
-            Value::Array(elements) => elements[name.parse::<usize>().unwrap()] = value,
-            parent => parent[name] = value,
-        }
-        let fault = rendered_chart(&values).await.expect_err(path);
-        assert!(fault.contains(words), "{path}: {fault}");
-        seen.insert(fault);
-    }
-    assert_eq!(seen.len(), 10, "{seen:?}");
-    assert!(rendered_chart(&example_values()).await.is_ok());
+        (
+            "/plugin/login/client_metadata",
+            json!({"claude.ai": "entra"}),
+            "the cluster entra is for claude.ai and for login.microsoftonline.com",
+        ),
+        (
+            "/plugin/login/client_metadata",
+            json!({"claude.ai": "mcp_server"}),
+            "the cluster mcp_server is for the MCP server and for claude.ai",
+        ),
+        ("/plugin/providers/0/cluster", json!("sso"), "plugin.providers[0].cluster: there is no"),
+        ("/plugin/users", scim, "plugin.users.scim.cluster: there is no cluster directory"),
+        (
+            "/plugin/replay_store",
+            json!({"redis": {"cluster": "webdis"}}),
+            "plugin.replay_store.redis.cluster: there is no cluster webdis",
+        ),
+        ("/clusters", json!([{"name": "admin"}]), "/clusters/0/name"),
+    ])
+    .await;
 }
