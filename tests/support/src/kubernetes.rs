@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use crate::program::Program;
 use crate::{repository_root, yaml_documents};
 
-/// The faults of Kubernetes resources according to the schemas of Kubernetes itself, of Istio 1.29
-/// and of the Gateway API.
+/// The faults of Kubernetes resources according to the schemas of Kubernetes itself, of Istio 1.29, of
+/// the Gateway API and of Envoy Gateway.
 pub async fn faults_of_kubernetes_resources(resources: &[Value]) -> Vec<String> {
     let lines = Program::node("kubernetes_resources.mjs", &json!(resources)).lines().await;
     lines.iter().map(|line| line.as_str().expect("it is a sentence").to_owned()).collect()
