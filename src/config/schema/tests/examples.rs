@@ -245,7 +245,7 @@ pub(super) static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let others = providers[1..].iter().map(|provider| with(&small(), provider));
     let mut several = SEVERAL.clone();
     several["providers"] = json!(providers[..2]);
-    [with(&FULL, &providers[0]), several].into_iter().chain(others).collect()
+    [several, with(&FULL, &providers[0])].into_iter().chain(others).collect()
 });
 
 /// Strings that replace others.
