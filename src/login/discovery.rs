@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::own_parameters::is_own_parameter;
 use super::provider::LoginProvider;
-use super::visit::is_own_parameter;
 use crate::callout::{BodyLimit, CalloutFault, CalloutRequest, CalloutResponse, Endpoint};
 use crate::callout::{EndpointFault, is_secure_url};
 

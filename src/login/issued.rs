@@ -14,7 +14,7 @@ use super::redaction::Secrets;
 use super::resource::LoginResource;
 use super::response::{OAuthError, json_response, unavailable};
 use super::token_request::{ClientRefreshToken, Exchange, Grant, credentials};
-use crate::callout::{BodyLimit, CalloutFault, CalloutResponse};
+use crate::callout::{CalloutFault, CalloutResponse};
 use crate::response::Response;
 use crate::seal::{Randomness, Sealer};
 use crate::time::UnixTime;
@@ -59,9 +59,6 @@ struct TokenResponse {
 }
 
 impl IssuedToken {
-    /// Longest response of a token endpoint that is read.
-    pub(crate) const LIMIT: BodyLimit = BodyLimit { bytes: 64 * 1024, setting: "64KiB" };
-
     /// Reads the provider's response to an exchange for this resource.
     ///
     /// # Errors
@@ -81,7 +78,7 @@ impl IssuedToken {
         if matches!(response.status, Some(400..=499)) {
             return Err(fault_of_error(&response, &secrets));
         }
-        let response = CalloutResponse::checked(Some(response), &[200], Self::LIMIT)
+        let response = CalloutResponse::checked(Some(response), &[200], Exchange::RESPONSE_LIMIT)
             .map_err(|fault| without_secrets(fault, &secrets))
             .map_err(ExchangeFault::Callout)?;
         let member = provider.token.member();

@@ -28,6 +28,7 @@ mod event;
 mod issued;
 mod issuer;
 mod metadata;
+mod own_parameters;
 mod page;
 mod parameters;
 mod pkce;
@@ -54,6 +55,7 @@ pub(crate) use self::event::{LoginEvent, LoginResult, LoginStage};
 pub(crate) use self::issued::IssuedToken;
 pub(crate) use self::issuer::Issuer;
 use self::metadata::ServerMetadata;
+pub(crate) use self::own_parameters::is_own_parameter;
 use self::provider::ProviderDigest;
 pub(crate) use self::provider::{
     ClientSecret, LoginProvider, NamedAudience, ScopeNames, TokenKind,
@@ -64,7 +66,6 @@ use self::response::{OAuthError, json_response, method_not_allowed, preflight};
 pub(crate) use self::step::{AwaitingClient, AwaitingEndpoints, Form, Step, TokenJudgement};
 pub(crate) use self::token::GrantId;
 pub(crate) use self::token_request::Exchange;
-pub(crate) use self::visit::is_own_parameter;
 use crate::access::CanonicalPath;
 use crate::callout::Clusters;
 use crate::provider::{ProviderId, ProviderMap};

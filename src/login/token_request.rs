@@ -11,7 +11,6 @@ use super::callback::ClientCode;
 use super::client::ClientDigest;
 use super::discovery::{ClientAuthentication, ProviderEndpoints};
 use super::error_code::ErrorCode;
-use super::issued::IssuedToken;
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
 use super::provider::{LoginProvider, ProviderDigest};
@@ -19,7 +18,7 @@ use super::redirect_uri::RedirectUri;
 use super::resource::is_same_resource;
 use super::response::OAuthError;
 use super::visit::Nonce;
-use crate::callout::CalloutRequest;
+use crate::callout::{BodyLimit, CalloutRequest};
 use crate::seal::{SealFault, Sealed, Sealer};
 use crate::time::UnixTime;
 
@@ -70,6 +69,9 @@ pub(crate) enum Grant {
 }
 
 impl Exchange {
+    /// Longest response of a token endpoint that is read.
+    pub(super) const RESPONSE_LIMIT: BodyLimit = BodyLimit { bytes: 64 * 1024, setting: "64KiB" };
+
     /// Reads the form of a token request whose client is known. `client_id` is that of the form.
     ///
     /// # Errors
@@ -168,7 +170,7 @@ impl Exchange {
             }
         };
         let mut request =
-            endpoints.token.request("POST", "application/json", IssuedToken::LIMIT.bytes);
+            endpoints.token.request("POST", "application/json", Self::RESPONSE_LIMIT.bytes);
         let media_type = "application/x-www-form-urlencoded".to_owned();
         request.fields.push(("content-type", media_type));
         match (&provider.client_secret, endpoints.authentication) {

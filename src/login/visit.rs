@@ -126,22 +126,6 @@ impl ApprovedLogin {
     }
 }
 
-/// Whether the gateway itself sets a parameter of the authorization request.
-pub(crate) fn is_own_parameter(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
-        "client_id",
-        "redirect_uri",
-        "response_type",
-        "response_mode",
-        "state",
-        "nonce",
-        "scope",
-        "resource",
-    ];
-    let is_of_group = ["code_challenge", "request"].iter().any(|group| name.starts_with(group));
-    NAMES.contains(&name) || is_of_group
-}
-
 /// The scopes to request from a provider: those of every login, and the client's under their names
 /// there.
 fn scope(provider: &LoginProvider, scopes: &[String]) -> String {

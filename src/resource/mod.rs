@@ -2,6 +2,7 @@
 //! and who may do what there.
 
 mod authority;
+mod id;
 mod resources;
 mod router;
 mod url;
@@ -12,9 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use self::authority::Authority;
-pub(crate) use self::resources::{
-    Address, AmbiguousPath, Outside, ResourceId, ResourceMap, Resources, Sought,
-};
+pub(crate) use self::id::ResourceId;
+pub(crate) use self::resources::{Address, AmbiguousPath, Outside, ResourceMap, Resources, Sought};
 pub(crate) use self::router::Addresses;
 pub(crate) use self::url::ResourceUrl;
 use crate::access::{AccessPolicy, CanonicalPath};

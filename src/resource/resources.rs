@@ -4,14 +4,9 @@ use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 
 use super::router::{Addresses, Conflict, Router};
-use super::{Authority, Mode, ProtectedResource, ResourceUrl};
+use super::{Authority, Mode, ProtectedResource, ResourceId, ResourceUrl};
 use crate::access::CanonicalPath;
 use crate::request::{RequestHead, without_slash};
-
-/// One of the resources of a configuration. Made together with a [`ResourceMap`], never from a number,
-/// so every table of that configuration has its entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ResourceId(usize);
 
 /// One value for each resource of a configuration, in the order of the configuration.
 #[derive(Clone, Debug)]

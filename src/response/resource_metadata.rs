@@ -2,7 +2,6 @@
 //! servers to use.
 
 use super::Response;
-use crate::login::Login;
 use crate::provider::Providers;
 use crate::request::RequestHead;
 use crate::resource::ProtectedResource;
@@ -14,15 +13,15 @@ pub(crate) struct ResourceMetadata {
 }
 
 impl ResourceMetadata {
-    /// The document for this resource.
+    /// The document for this resource. `gateway` is the issuer of the gateway, where people log in
+    /// through it.
     #[must_use]
     pub(crate) fn new(
         resource: &ProtectedResource,
         providers: &Providers,
-        login: Option<&Login>,
+        gateway: Option<&str>,
     ) -> Self {
-        let issuer = login.and_then(|login| login.issuer_for(resource.url.as_str()));
-        Self { document: resource.metadata(providers, issuer).to_string().into_bytes() }
+        Self { document: resource.metadata(providers, gateway).to_string().into_bytes() }
     }
 
     /// The response to a request at the path of the document, if its method asks for it. No token is

@@ -7,6 +7,7 @@
 //! the seal. Nothing is stored, so any worker and replica with the same secret verifies it, and the
 //! same id always has the same seal.
 
+mod form;
 mod holder;
 mod sealer;
 mod sent;

@@ -5,16 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use super::form::{MAX_ID, SEAL_LENGTH, is_visible_ascii};
 use super::{NotTheirs, SentSession, SessionHolder};
 use crate::response_head::ResponseHead;
 use crate::seal::Sealer;
 
-/// Longest id of a session that is sealed, in bytes. MCP recommends a UUID, a JWT or a hash.
-pub(super) const MAX_ID: usize = 4096;
-/// Length of a seal: base64url of 32 bytes.
-const SEAL_LENGTH: usize = 43;
-/// Longest sealed id in bytes.
-pub(super) const MAX_SEALED: usize = SEAL_LENGTH + 1 + MAX_ID;
 /// Separates the seal from the id.
 const SEPARATOR: char = '.';
 
@@ -92,8 +87,4 @@ impl SessionSealer {
 /// The digest of the holder has a fixed length, so no length precedes it.
 fn sealing(key: &Hmac<Sha256>, id: &str, holder: &SessionHolder) -> Hmac<Sha256> {
     key.clone().chain_update(holder.as_bytes()).chain_update(id)
-}
-
-pub(super) fn is_visible_ascii(value: &[u8]) -> bool {
-    value.iter().all(u8::is_ascii_graphic)
 }

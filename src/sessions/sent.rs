@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::SESSION_ID;
-use super::sealer::{MAX_SEALED, is_visible_ascii};
+use super::form::{MAX_SEALED, is_visible_ascii};
 use crate::request::RequestHead;
 
 /// The value of the header field, before it is verified.

@@ -2,7 +2,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 
-use super::sealer::{MAX_ID, MAX_SEALED};
+use super::form::{MAX_ID, MAX_SEALED};
 use super::*;
 use crate::request::Field;
 use crate::response_head::ResponseHead;

@@ -108,11 +108,15 @@ impl Authenticator {
     /// Prepares everything that does not depend on requests.
     #[must_use]
     pub(crate) fn new(config: Config) -> Self {
-        let site = |resource: &ProtectedResource| Site {
-            metadata: ResourceMetadata::new(resource, &config.providers, config.login.as_deref()),
-            no_login: NoAuthorizationServer::new(resource),
-            responses: RefusalResponses::new(resource, config.errors),
-            kept_claims: resource.access.required_claims(),
+        let site = |resource: &ProtectedResource| {
+            let login = config.login.as_deref();
+            let gateway = login.and_then(|login| login.issuer_for(resource.url.as_str()));
+            Site {
+                metadata: ResourceMetadata::new(resource, &config.providers, gateway),
+                no_login: NoAuthorizationServer::new(resource),
+                responses: RefusalResponses::new(resource, config.errors),
+                kept_claims: resource.access.required_claims(),
+            }
         };
         let names = config.resources.iter().flat_map(|resource| {
             let label = resource.label.as_ref().map(ResourceLabel::header);
