@@ -305,8 +305,8 @@ async fn directory_store_and_documents_of_clients_are_reached_by_the_clusters_of
     let start = async || {
         let mut bootstrap = installed(&site, &resources);
         let clusters = &mut bootstrap.tree()["static_resources"]["clusters"];
-        let clusters = clusters.as_array_mut().unwrap().iter_mut();
-        let webdis = clusters.filter(|cluster| cluster["name"] == "webdis").next_back();
+        let mut clusters = clusters.as_array_mut().unwrap().iter_mut();
+        let webdis = clusters.rfind(|cluster| cluster["name"] == "webdis");
         lead_to(webdis.unwrap(), store.gateway.address());
         let envoy = Envoy::builder()
             .bootstrap(bootstrap)
