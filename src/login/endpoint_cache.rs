@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::discovery::{DiscoveryFault, ProviderEndpoints};
 use crate::time::UnixTime;
 
-/// What is known about a provider's endpoints. At most one fetch is in progress.
+/// What is known about a provider's endpoints. At most one fetch is in progress; only the login that
+/// begins it waits for it while older endpoints can be used.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointCache {
     endpoints: Option<(Rc<ProviderEndpoints>, UnixTime)>,
@@ -42,15 +43,13 @@ impl EndpointCache {
         if let Some((endpoints, _)) = usable(Self::MAX_AGE) {
             return EndpointLookup::Known(endpoints.clone());
         }
+        let stale = usable(Self::MAX_STALE).map(|(endpoints, _)| endpoints.clone());
         if self.fetching.is_some_and(|deadline| now < deadline) {
-            return EndpointLookup::Await;
+            return stale.map_or(EndpointLookup::Await, EndpointLookup::Known);
         }
         match &self.failure {
             Some((fault, failed)) if now < *failed + Self::COOLDOWN => {
-                match usable(Self::MAX_STALE) {
-                    Some((endpoints, _)) => EndpointLookup::Known(endpoints.clone()),
-                    None => EndpointLookup::Failed(fault.clone()),
-                }
+                stale.map_or_else(|| EndpointLookup::Failed(fault.clone()), EndpointLookup::Known)
             }
             _ => {
                 self.fetching = Some(now + patience);
@@ -101,6 +100,7 @@ mod tests {
         let known = EndpointLookup::Known(Rc::new(endpoints()));
         assert_eq!(cache.look_up(after(599), PATIENCE), known);
         assert_eq!(cache.look_up(after(600), PATIENCE), EndpointLookup::Fetch);
+        assert_eq!(cache.look_up(after(600), PATIENCE), known, "other logins do not wait");
     }
 
     #[test]

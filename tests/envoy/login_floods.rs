@@ -2,15 +2,18 @@
 //! request.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testbed::{LoginClient, LoginShape, Stack, form_of};
+use testbed::{Document, Fault, IdentityProvider, LoginClient, LoginShape, Stack, form_of};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::login_support::{
     HOST, RESOURCE, SECRET, Scene, log_in, member, replica, start_providers,
 };
+use crate::support::{SOON, await_active_requests};
 
 const COUNT: usize = 10_000;
 /// This many connections at the same time.
@@ -107,6 +110,51 @@ async fn forms_that_never_arrive_do_not_block_other_clients() {
     assert_eq!(client.refresh(member(&issued, "refresh_token")).await.status, 200);
     scene.client().await;
     assert!(scene.stack.envoy.is_running());
+}
+
+/// The first visitor opens the page of a client whose metadata document has not been read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_leaves_before_the_document_arrives_blocks_no_other() {
+    const CLIENT_ID: &str = "https://app.example.com/oauth/mcp.json";
+    const REDIRECT_URI: &str = "https://app.example.com/callback";
+    let publisher = IdentityProvider::start().await;
+    publisher.serve_at(Document::Discovery, "/oauth/mcp.json");
+    publisher.edit(Document::Discovery, |document| {
+        *document = json!({"client_id": CLIENT_ID, "redirect_uris": [REDIRECT_URI]});
+    });
+    publisher.fail(Document::Discovery, Fault::Hang);
+    let providers = start_providers([LoginShape::plain(RESOURCE)]).await;
+    let stack = replica(&providers, SECRET)
+        .alone()
+        .workers(1)
+        .cluster("app", publisher.address())
+        .configure(|plugin| {
+            plugin["login"] = json!({"client_metadata": {"app.example.com": "app"}});
+        });
+    let scene = Scene { stack: stack.start().await, providers };
+    let mut client = LoginClient::discover(RESOURCE, scene.stack.envoy.address()).await;
+    CLIENT_ID.clone_into(&mut client.client_id);
+    REDIRECT_URI.clone_into(&mut client.redirect_uri);
+    let url = client.authorization_url("mcp.tools");
+    let mut leaving = TcpStream::connect(scene.stack.envoy.address()).await.unwrap();
+    let (_, path) = url.split_once("/oauth/").unwrap();
+    let head = format!("GET /oauth/{path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    leaving.write_all(head.as_bytes()).await.unwrap();
+    let begun = Instant::now();
+    while publisher.count(Document::Discovery) == 0 {
+        assert!(begun.elapsed() < SOON, "the document is fetched");
+        sleep(Duration::from_millis(5)).await;
+    }
+    drop(leaving);
+    await_active_requests(&scene.stack, 0).await;
+    // The next visitor waits for the same fetch.
+    let mut browser = scene.browser();
+    let (page, ()) = tokio::join!(browser.open(&url), async {
+        await_active_requests(&scene.stack, 1).await;
+        publisher.heal(Document::Discovery);
+    });
+    assert!(page.asks_for_consent(), "{page:?}");
+    assert_eq!(publisher.count(Document::Discovery), 1);
 }
 
 async fn register(client: &LoginClient, index: usize) -> u16 {
