@@ -74,11 +74,14 @@ impl Cookie {
         let mut values =
             cookies(head).filter_map(|(own, value)| (own == name.as_bytes()).then_some(value));
         let value = values.next()?;
-        values.next().is_none().then_some(value)
+        if values.next().is_some() {
+            return None;
+        }
+        std::str::from_utf8(value).ok()
     }
 
-    /// All cookies of a request except the gateway's, without fields that are not UTF-8; `None` if
-    /// none of its cookies is the gateway's.
+    /// All cookies of a request except the gateway's and those that are not UTF-8, which the host
+    /// cannot forward; `None` if none of its cookies is the gateway's.
     #[must_use]
     pub(crate) fn removed_from_head(head: RequestHead<'_>) -> Option<String> {
         let is_own = |field: &&[u8]| {
@@ -86,18 +89,12 @@ impl Cookie {
             field.windows(name.len()).any(|window| window == name)
         };
         head.values("cookie").find(is_own)?;
-        let fields = head.values("cookie").filter_map(|field| std::str::from_utf8(field).ok());
-        let fields =
-            fields.map(|field| Self::removed_from(field).unwrap_or_else(|| field.to_owned()));
-        Some(fields.filter(|field| !field.is_empty()).collect::<Vec<_>>().join("; "))
-    }
-
-    /// The field `Cookie` without cookies of the gateway; `None` if it holds none of them.
-    fn removed_from(field: &str) -> Option<String> {
         let is_foreign =
             |pair: &&str| !Self::is_own_name(pair.split('=').next().unwrap_or_default().trim());
-        let foreign: Vec<&str> = field.split(';').map(str::trim).filter(is_foreign).collect();
-        (foreign.len() != field.split(';').count()).then(|| foreign.join("; "))
+        let pairs = head.values("cookie").flat_map(|field| field.split(|byte| *byte == b';'));
+        let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()).map(str::trim);
+        let foreign = pairs.filter(|pair| !pair.is_empty()).filter(is_foreign);
+        Some(foreign.collect::<Vec<_>>().join("; "))
     }
 
     /// Whether a field `Set-Cookie` sets a cookie of the gateway. One without a name counts by its
@@ -116,17 +113,18 @@ impl Cookie {
     }
 }
 
-/// The cookies of a request, without those whose values are not UTF-8. Browsers strip spaces and
-/// tabs from names, and nothing else (RFC 6265bis §5.7): a name with other white space in front has
-/// no prefix for them, so any site of the domain may set it.
-fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&[u8], &str)> {
+/// The cookies of a request. Browsers strip spaces and tabs from names, and nothing else (RFC
+/// 6265bis §5.7): a name with other white space in front has no prefix for them, so any site of the
+/// domain may set it.
+fn cookies(head: RequestHead<'_>) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs = head.values("cookie").flat_map(|field| field.split(|byte| *byte == b';'));
     pairs.filter_map(|pair| {
         let start = pair.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
         let pair = pair.get(start..)?;
         let (name, value) = pair.split_at_checked(pair.iter().position(|byte| *byte == b'=')?)?;
-        let value = std::str::from_utf8(value.get(1..)?).ok()?;
-        Some((name, value.trim_end_matches([' ', '\t'])))
+        let value = value.get(1..)?;
+        let end = value.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));
+        Some((name, value.get(..end.map_or(0, |last| last + 1))?))
     })
 }
 
@@ -271,6 +269,9 @@ mod tests {
         assert_eq!(found(&[own.as_bytes(), b"\xff"].concat()), None);
         // It counts as a second one.
         assert_eq!(found(&[own.as_bytes(), b";\t", own.as_bytes()].concat()), None);
+        let second = b"__Host-mcp-auth-login=\xff".as_slice();
+        assert_eq!(found(&[own.as_bytes(), b"; ", second].concat()), None);
+        assert_eq!(found(&[second, b"; ", own.as_bytes()].concat()), None);
     }
 
     #[test]
@@ -328,15 +329,40 @@ mod tests {
 
     #[test]
     fn cookies_of_the_gateway_are_removed_and_others_are_kept() {
-        for (field, left) in [
-            ("a=b", None),
-            ("", None),
-            ("a=b; __Host-mcp-auth-login=x; c=d", Some("a=b; c=d")),
-            ("mcp-auth-consent=x", Some("")),
-            ("mcp-auth-login =x;a=b", Some("a=b")),
-            ("__Host-mcp-auth-anything", Some("")),
+        for (fields, left) in [
+            (&["a=b"][..], None),
+            (&[""], None),
+            (&[], None),
+            (&["a=b; __Host-mcp-auth-login=x; c=d"], Some("a=b; c=d")),
+            (&["mcp-auth-consent=x"], Some("")),
+            (&["mcp-auth-login =x;a=b"], Some("a=b")),
+            (&["__Host-mcp-auth-anything"], Some("")),
+            (&["next=mcp-auth-login"], Some("next=mcp-auth-login")),
+            (&["a=b", "mcp-auth-login=x", "c=d; e=f"], Some("a=b; c=d; e=f")),
         ] {
-            assert_eq!(Cookie::removed_from(field).as_deref(), left, "{field}");
+            let fields: Vec<&[u8]> = fields.iter().map(|field| field.as_bytes()).collect();
+            assert_eq!(removed_from_head(&fields).as_deref(), left, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_cookie_that_is_not_utf8_takes_no_other_along() {
+        let own = b"__Host-mcp-auth-login=x".as_slice();
+        let planted = b"x=a\xffb; session=1".as_slice();
+        assert_eq!(removed_from_head(&[planted]), None, "the head does not change");
+        for fields in [
+            &[[planted, b"; ", own].concat()][..],
+            &[[own, b"\xff; ", planted].concat()],
+            &[own.to_vec(), planted.to_vec()],
+        ] {
+            let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+            assert_eq!(removed_from_head(&fields).as_deref(), Some("session=1"), "{fields:?}");
+        }
+    }
+
+    fn removed_from_head(cookies: &[&[u8]]) -> Option<String> {
+        let fields: Vec<Field<'_>> =
+            cookies.iter().map(|cookie| (b"cookie".as_slice(), *cookie)).collect();
+        Cookie::removed_from_head(RequestHead::new(&fields, false))
     }
 }
