@@ -162,7 +162,7 @@ impl From<String> for ClientName {
         let visible = name.chars().filter(|character| !is_invisible(*character));
         for character in visible.take(Self::MAX_LENGTH) {
             let is_space = character.is_whitespace() || character == Self::BLANK_PATTERN;
-            marks = if is_mark(character) { marks + 1 } else { 0 };
+            marks = if may_pile_up(character) { marks + 1 } else { 0 };
             match is_space {
                 true if shown.ends_with(' ') => {}
                 true => shown.push(' '),
@@ -174,18 +174,23 @@ impl From<String> for ClientName {
     }
 }
 
-/// Marks that scripts put on letters, and that pile up over neighbouring lines; and anything else
-/// that is neither a letter nor a digit.
-fn is_mark(character: char) -> bool {
+/// Whether several of these pile up over the lines above and below: marks, and all else that is
+/// neither a letter nor a digit. For Unicode, these rows are letters as well.
+fn may_pile_up(character: char) -> bool {
     (character >= '\u{300}' && !character.is_alphanumeric())
         || matches!(character,
-        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5bd}'
-        | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{6d6}'..='\u{6ed}'
-        | '\u{730}'..='\u{74a}' | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}'
-        | '\u{eb1}' | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
-        | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
-        | '\u{302a}'..='\u{302f}' | '\u{3099}' | '\u{309a}' | '\u{a670}'..='\u{a672}'
-        | '\u{fe20}'..='\u{fe2f}')
+        '\u{345}' | '\u{363}'..='\u{36f}' | '\u{5b0}'..='\u{5bd}' | '\u{5bf}'..='\u{5c7}'
+        | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6dc}'
+        | '\u{6e1}'..='\u{6e8}' | '\u{6ed}' | '\u{711}' | '\u{730}'..='\u{73f}'
+        | '\u{7a6}'..='\u{7b0}' | '\u{816}'..='\u{82c}' | '\u{8d4}'..='\u{902}'
+        | '\u{c55}' | '\u{c56}' | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e4d}' | '\u{eb1}'
+        | '\u{eb4}'..='\u{ebc}' | '\u{ecd}' | '\u{f71}'..='\u{f83}' | '\u{108d}' | '\u{18a9}'
+        | '\u{1a17}' | '\u{1a18}' | '\u{1a56}'..='\u{1a74}' | '\u{1abf}'..='\u{1ace}'
+        | '\u{1dc0}'..='\u{1dff}' | '\u{2de0}'..='\u{2dff}' | '\u{a674}'..='\u{a67b}'
+        | '\u{a69e}' | '\u{a69f}' | '\u{aab0}'..='\u{aabe}' | '\u{fb1e}'
+        | '\u{10376}'..='\u{1037a}' | '\u{10a0d}' | '\u{10d24}'..='\u{10d27}'
+        | '\u{10eab}' | '\u{10eac}' | '\u{11100}'..='\u{11102}' | '\u{1bc9e}'
+        | '\u{1e000}'..='\u{1e02a}' | '\u{1e947}')
 }
 
 impl From<ClientName> for String {
@@ -248,6 +253,54 @@ mod tests {
         ] {
             let name = ClientName::new(given);
             assert_eq!(name.as_ref().map(ClientName::as_str), shown, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn no_marks_pile_up_whatever_their_script() {
+        for mark in [
+            '\u{300}',
+            '\u{345}',
+            '\u{363}',
+            '\u{5b0}',
+            '\u{5bf}',
+            '\u{610}',
+            '\u{64b}',
+            '\u{670}',
+            '\u{6d6}',
+            '\u{6e1}',
+            '\u{6ed}',
+            '\u{711}',
+            '\u{730}',
+            '\u{7a6}',
+            '\u{816}',
+            '\u{8d4}',
+            '\u{8e3}',
+            '\u{902}',
+            '\u{e31}',
+            '\u{e34}',
+            '\u{e47}',
+            '\u{eb4}',
+            '\u{f71}',
+            '\u{1a61}',
+            '\u{1ab0}',
+            '\u{1abf}',
+            '\u{1dc0}',
+            '\u{1de7}',
+            '\u{20d0}',
+            '\u{2de0}',
+            '\u{a674}',
+            '\u{a69e}',
+            '\u{aab0}',
+            '\u{fb1e}',
+            '\u{fe20}',
+            '\u{10d24}',
+            '\u{11100}',
+            '\u{1e000}',
+            '\u{1e947}',
+        ] {
+            let name = ClientName::new(&format!("a{}b", String::from(mark).repeat(9))).unwrap();
+            assert_eq!(name.as_str(), format!("a{mark}{mark}b"), "{:x}", u32::from(mark));
         }
     }
 
