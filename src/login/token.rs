@@ -181,22 +181,22 @@ impl Login {
         Step::Respond(unavailable(problem, retry_after), Some(event))
     }
 
-    /// A code of the same login, or the same refresh token, is under way to the provider already:
-    /// the code is spent (RFC 6749 §4.1.2), and the refresh token may be.
-    pub(crate) fn in_use(provider: ProviderId, stage: LoginStage) -> Step {
-        if stage == LoginStage::Refresh {
-            let problem = "another request uses this refresh token";
-            let event = LoginEvent::new(
-                Some(provider),
-                stage,
-                LoginResult::Refused,
-                Some(problem.to_owned()),
-            );
-            return Step::Respond(unavailable(problem, Self::PAUSE), Some(event));
-        }
+    /// A code of the same login is under way to the provider already, so this one is spent (RFC 6749
+    /// §4.1.2).
+    pub(crate) fn code_in_use(provider: ProviderId) -> Step {
         let problem = "another request uses a code of this login";
         let error = OAuthError::new(ErrorCode::InvalidGrant, problem);
-        refused(error.response(400), stage, Some(provider), &error)
+        refused(error.response(400), LoginStage::Token, Some(provider), &error)
+    }
+
+    /// The same refresh token is under way to the provider already. It may stay valid, so the client
+    /// must keep it.
+    pub(crate) fn refresh_in_use(provider: ProviderId) -> Step {
+        let problem = "another request uses this refresh token";
+        let line = Some(problem.to_owned());
+        let stage = LoginStage::Refresh;
+        let event = LoginEvent::new(Some(provider), stage, LoginResult::Refused, line);
+        Step::Respond(unavailable(problem, Self::PAUSE), Some(event))
     }
 
     /// Too many logins are waiting.

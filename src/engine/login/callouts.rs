@@ -189,7 +189,10 @@ impl<H: Host> Engine<H> {
         under_way.retain(|_, exchange| now < exchange.deadline);
         let grant = exchange.grant_id();
         if under_way.values().any(|other| other.grant == grant) {
-            return Some(Login::in_use(id, stage));
+            return Some(match grant {
+                GrantId::Login(_) => Login::code_in_use(id),
+                GrantId::RefreshToken(_) => Login::refresh_in_use(id),
+            });
         }
         let of_kind = under_way.values().filter(|other| other.grant.is_of_kind(&grant));
         if of_kind.count() >= MAX_EXCHANGES {
