@@ -59,7 +59,7 @@ impl DocumentCache {
     /// Pause after a fetch that failed.
     const COOLDOWN: Duration = Duration::from_secs(30);
 
-    /// Looks a document up. A fetch that takes longer than `patience` stops no other.
+    /// Looks a document up. After `patience`, a fetch counts as lost and another one may start.
     pub(crate) fn look_up(
         &mut self,
         url: &DocumentUrl,

@@ -36,7 +36,7 @@ impl EndpointCache {
     /// Pause after a fetch that failed.
     const COOLDOWN: Duration = Duration::from_secs(10);
 
-    /// Looks the endpoints up. A fetch that takes longer than `patience` stops no other.
+    /// Looks the endpoints up. After `patience`, a fetch counts as lost and another one may start.
     pub(crate) fn look_up(&mut self, now: UnixTime, patience: Duration) -> EndpointLookup {
         let known = self.endpoints.as_ref();
         let usable = |limit| known.filter(|(_, fetched)| now < *fetched + limit);

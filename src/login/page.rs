@@ -256,12 +256,12 @@ fn begun(title: &str) -> Html {
 
 /// The name in quotation marks, with its own removed, so that it cannot imitate what follows it.
 fn quoted(name: &str) -> String {
-    /// Whatever looks like one.
+    /// Characters that look like quotation marks.
     const MARKS: &str = "\"“”„‟«»‹›‘’‚‛`´＂＇❛❜❝❞〝〞〟″‴‵‶‷⁗ʹʺʼˮ˝״";
     let mut shown = String::new();
     for character in name.chars() {
         let character = if MARKS.contains(character) { '\'' } else { character };
-        // Two of them look like one.
+        // Two single ones look like a double one.
         if character != '\'' || !shown.ends_with('\'') {
             shown.push(character);
         }

@@ -98,7 +98,7 @@ pub(crate) enum TokenJudgement {
 }
 
 impl TokenJudgement {
-    /// Cannot be decided now, and may be at once.
+    /// Undecided; the client may retry immediately.
     #[must_use]
     pub(crate) fn unavailable_for_now(why: &str) -> Self {
         Self::Unavailable { why: why.to_owned(), retry_after: Duration::ZERO }
