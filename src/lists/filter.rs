@@ -3,9 +3,8 @@
 use super::asked::Asked;
 use super::long_event::LongEvent;
 use super::message::{Screened, is_message, screen};
-use super::scan::{ListScan, Sight};
+use super::scan::{ListScan, Sight, is_begun_blank, without_blank};
 use crate::access::{Listed, MessageId};
-use crate::json::without_byte_order_mark;
 use crate::response_head::{Media, ResponseHead};
 use crate::response_messages::{
     EventReader, Part, begins_like_events, data, data_after_first_line, with_data,
@@ -23,8 +22,8 @@ pub(crate) struct ListFilter {
 /// How a response carries its messages.
 #[derive(Debug)]
 enum Form {
-    /// Not known: of its body, only this has arrived. After a byte order mark, it begins with this
-    /// many bytes of white space, the mark included.
+    /// Not known: of its body, only this has arrived. `blank`: the length of the byte order mark and
+    /// white space that it begins with.
     Unknown { held: Vec<u8>, blank: usize },
     /// One message, of which this has arrived.
     Message { held: Vec<u8>, scan: ListScan },
@@ -190,26 +189,24 @@ impl ListFilter {
         is_last: bool,
         judge: &Judge<'_>,
     ) -> BodyPlan {
-        let text = match blank {
-            0 => without_byte_order_mark(&held),
-            blank => held.get(blank..).unwrap_or_default(),
-        };
-        let text = text.trim_ascii_start();
+        let text = without_blank(held.get(blank..).unwrap_or_default());
         let blank = held.len().saturating_sub(text.len());
         let is_list = self.asked.list().is_some();
-        let is_known = match text {
-            [] | [0xef] | [0xef, 0xbb] => None,
+        let is_json = match text {
+            [b'{' | b'[', ..] => true,
             // Some clients skip comments, but no server sends one with the list that it is asked for.
-            [b'{' | b'[' | b'/', ..] if !(is_list && text.starts_with(b"/")) => {
-                let mut scan = ListScan::new(self.asked.call().cloned());
-                if !is_list {
-                    scan.read(text);
-                }
-                return self.on_message(held, scan, is_last, judge);
-            }
-            text => begins_like_events(text),
+            [b'/' | b'#', ..] => !is_list,
+            _ => false,
         };
-        match is_known {
+        if is_json {
+            let mut scan = ListScan::new(self.asked.call().cloned());
+            if !is_list {
+                scan.read(text);
+            }
+            return self.on_message(held, scan, is_last, judge);
+        }
+        let is_stream = if is_begun_blank(text) { None } else { begins_like_events(text) };
+        match is_stream {
             Some(true) => {
                 let mut events = Events::new(self.max_body);
                 let filtered = events.read(held, is_last, &self.asked, judge);

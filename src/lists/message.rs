@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::asked::Asked;
 use super::kind::ListKind;
+use super::scan::{ListScan, Sight};
 use crate::access::{Listed, MessageId, case_folded};
 use crate::json::without_byte_order_mark;
 use crate::response_messages::Members;
@@ -91,8 +92,17 @@ fn not_an_object(json: &str) -> Screened {
     match after_comments(json).as_bytes() {
         [b'{' | b'[', ..] if may_name_list => Screened::Unreadable(None),
         _ if is_json => Screened::Unchanged,
+        // After what else some parsers skip, markdown may follow too.
+        _ if holds_list(json) => Screened::Unreadable(None),
         _ => Screened::NotJson,
     }
+}
+
+/// Whether lenient parsers find a list.
+fn holds_list(text: &str) -> bool {
+    let mut scan = ListScan::new(None);
+    scan.read(text.as_bytes());
+    scan.sight() == Sight::List
 }
 
 /// The text after the comments before it, which lenient parsers skip.

@@ -9,7 +9,8 @@ use crate::access::{MessageId, case_folded};
 
 /// Looks for a list in JSON that arrives in whatever parts. Only the members of a message and of
 /// its `result` are read. What only lenient parsers accept is read as they do: comments, strings in
-/// single quotes, names and values without quotes, `=` for `:`, and `;` for `,`.
+/// single quotes, names and values without quotes, `=` for `:`, `;` for `,`, and white space of any
+/// kind.
 #[derive(Debug)]
 pub(super) struct ListScan {
     /// The `id` of the call that the message may answer.
@@ -174,7 +175,15 @@ impl ListScan {
                 }
                 self.begin(byte);
             }
-            Token::Word(text) => self.token = Token::Word(self.longer(text, byte)),
+            Token::Word(text) => {
+                let is_name = self.position == Position::Name && text.is_some();
+                let text = self.longer(text, byte);
+                if is_name && text.is_none() {
+                    // Most of it may be white space to some parsers.
+                    self.sight = Sight::List;
+                }
+                self.token = Token::Word(text);
+            }
             Token::Slash => match byte {
                 b'/' => self.token = Token::Comment(Comment::Line),
                 b'*' => self.token = Token::Comment(Comment::Block { after_star: false }),
@@ -211,11 +220,10 @@ impl ListScan {
                 self.position = if is_member { Position::Name } else { Position::Elsewhere };
             }
             b':' | b'=' => {}
-            // A byte order mark.
-            0xef | 0xbb | 0xbf if self.depth == 0 => {}
+            byte if self.depth == 0 && may_be_of_blank(byte) => {}
             b'/' => self.token = Token::Slash,
-            _ if self.depth == 0 => self.sight = Sight::NotJson,
             b'#' => self.token = Token::Comment(Comment::Line),
+            _ if self.depth == 0 => self.sight = Sight::NotJson,
             byte => {
                 self.value_begins(false);
                 let is_read = matches!(self.position, Position::Name | Position::Value(Name::Id));
@@ -288,10 +296,7 @@ impl ListScan {
 
     /// A name, or the value of `id`, is complete.
     fn finish(&mut self, text: Vec<u8>) {
-        let Ok(text) = String::from_utf8(text) else {
-            self.position = Position::Elsewhere;
-            return;
-        };
+        let text = String::from_utf8_lossy(&text).into_owned();
         if self.position == Position::Name {
             let is_in_result = self.message.is_in_result;
             let name = match unquoted(&text) {
@@ -347,7 +352,49 @@ fn unquoted(text: &str) -> Option<Cow<'_, str>> {
         return serde_json::from_str::<String>(text).ok().map(Cow::Owned);
     }
     let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
-    Some(Cow::Borrowed(quoted.unwrap_or(text))).filter(|name| !name.contains('\\'))
+    let (name, is_clear) = match quoted {
+        Some(name) => (name, !name.contains('\\')),
+        None => (text, text.chars().all(is_of_word)),
+    };
+    is_clear.then_some(Cow::Borrowed(name))
+}
+
+/// Whether no parser takes this character of a name without quotes for white space, or for a quote.
+fn is_of_word(character: char) -> bool {
+    let is_quote = matches!(character, '"' | '\'' | '`' | '\\');
+    character.is_alphanumeric() || (character.is_ascii_graphic() && !is_quote)
+}
+
+/// The text after white space and byte order marks, whatever parsers skip as such.
+pub(super) fn without_blank(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(length) = blank_length(rest) {
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    rest
+}
+
+/// Whether the text may be the beginning of a blank character, and no more.
+pub(super) fn is_begun_blank(text: &[u8]) -> bool {
+    text.len() < MAX_BLANK && text.iter().all(|byte| may_be_of_blank(*byte))
+}
+
+/// The length of the blank character that the text begins with, if it does.
+fn blank_length(text: &[u8]) -> Option<usize> {
+    if is_space(*text.first()?) {
+        return Some(1);
+    }
+    let begun = text.get(..MAX_BLANK).unwrap_or(text);
+    let first = begun.utf8_chunks().next()?.valid().chars().next()?;
+    (first.is_whitespace() || first == '\u{feff}').then(|| first.len_utf8())
+}
+
+/// The length of the longest blank character, in bytes.
+const MAX_BLANK: usize = 3;
+
+/// Whether white space that is not ASCII, or a byte order mark, may have this byte.
+fn may_be_of_blank(byte: u8) -> bool {
+    matches!(byte, 0xc2 | 0xe1..=0xe3 | 0xef | 0x80..=0xbf)
 }
 
 /// Whether a byte ends what is without quotes.
@@ -355,8 +402,9 @@ fn ends_word(byte: u8) -> bool {
     is_space(byte) || b",:;={}[]/#".contains(&byte)
 }
 
+/// White space of JSON, and what some parsers skip likewise.
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    byte <= b' ' || byte == 0x7f
 }
 
 #[cfg(test)]

@@ -151,22 +151,33 @@ async fn what_only_lenient_clients_read_shows_no_list() {
         other.replace("\"id\"", "/*\"*/\"id\""),
         other.replace("\"tools\"", "\"x\":NaN,\"tools\""),
         format!("// a\n{}", other.replace("7", "7//\n")),
+        format!("# a\n{}", other.replace("7", "7#\n")),
+        format!(" \u{feff}{}", other.replace('{', "{\u{c}")),
     ] {
-        // Cut, so that no part is a whole message.
-        let (first, second) = dressed.as_bytes().split_at(dressed.len() - 5);
-        for fields in [JSON, ""] {
-            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n");
-            setup.server.respond_with(&[&[head.as_bytes(), first].concat(), second]);
-            let (response, ()) = tokio::join!(setup.get("/mcp"), async { setup.server.go_on() });
-            assert!(!response.text.contains("closed"), "{dressed}: {response:?}");
+        // The twin, with another array, arrives to the byte.
+        for (body, passes) in [(&dressed, false), (&dressed.replace("tools", "tolls"), true)] {
+            let is_right = |shown: &str, sent: &str| match passes {
+                true => shown == sent,
+                false => !shown.contains("closed"),
+            };
+            // Cut, so that no part is a whole message.
+            let (first, second) = body.as_bytes().split_at(body.len() - 5);
+            for fields in [JSON, ""] {
+                let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n");
+                setup.server.respond_with(&[&[head.as_bytes(), first].concat(), second]);
+                let go_on = async { setup.server.go_on() };
+                let (response, ()) = tokio::join!(setup.get("/mcp"), go_on);
+                assert!(is_right(&response.text, body), "{body}: {response:?}");
+            }
+            let lines: String = body.lines().map(|line| format!("data: {line}\n")).collect();
+            let event = format!("{lines}\n");
+            setup.respond_events(&event);
+            let response = setup.call("open1").await;
+            assert!(is_right(&response.text, &event), "{body}: {response:?}");
         }
-        let event: String = dressed.lines().map(|line| format!("data: {line}\n")).collect();
-        setup.respond_events(&format!("{event}\n"));
-        let response = setup.call("open1").await;
-        assert!(!response.text.contains("closed"), "{dressed}: {response:?}");
     }
-    // The twin: other text arrives to the byte.
-    for text in ["/path/to/tools {a}", "// tools", "{% if a %}", "{'a': 1}"] {
+    // Other text arrives too.
+    for text in ["/path/to/tools {a}", "// tools", "# tools\n[a]", "{% if a %}", "{'a': 1}"] {
         setup.respond("content-type: text/plain\r\n", text.as_bytes());
         assert_eq!(setup.get("/files/a").await.text, text);
     }

@@ -51,10 +51,15 @@ fn judge() -> Judge<'static> {
 }
 
 /// The forwarded part of a body that arrives in these parts; `None` if it is refused.
-fn forwarded<'a>(
+fn forwarded<'a>(filter: ListFilter, parts: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
+    forwarded_bytes(filter, parts).map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+/// The same, where a part may end inside a character.
+fn forwarded_bytes<'a>(
     mut filter: ListFilter,
     parts: impl IntoIterator<Item = &'a [u8]>,
-) -> Option<String> {
+) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let parts = parts.into_iter().map(|part| (part, false)).chain([(&b""[..], true)]);
     for (part, is_last) in parts {
@@ -74,7 +79,7 @@ fn forwarded<'a>(
             }
         }
     }
-    Some(String::from_utf8(bytes).unwrap())
+    Some(bytes)
 }
 
 /// The forwarded part of a stream that arrives in these chunks.
@@ -294,11 +299,15 @@ fn what_only_lenient_clients_read_shows_no_list() {
         HIDDEN.replace("[", "[NaN,"),
         format!("/* a */\n{}", HIDDEN.replace("{\"id\"", "{/**/\"id\"")),
         format!("// a\n{}", HIDDEN.replace("1", "1//\n")),
+        format!("# a\n# b\r\n{}", HIDDEN.replace("1", "1#\n")),
+        format!(" \u{b}\u{feff} {HIDDEN}"),
+        format!("\n\u{feff}{}", HIDDEN.replace('"', "'")),
+        format!("\u{a0}\u{3000}{}", HIDDEN.replace('{', "{\u{c}")),
     ] {
         let dressed =
             dressed.replace("id\":1", "id\":7").replace("id:1", "id:7").replace("id':1", "id':7");
         for asked in [list(), call(), Asked::Other(None)] {
-            for cut in [1, 5, 20, dressed.len() - 2, dressed.len()] {
+            for cut in [1, 3, 5, 20, dressed.len() - 2, dressed.len()] {
                 let (first, second) = dressed.as_bytes().split_at(cut);
                 let shown = forwarded(message_filter(asked.clone()), [first, second]);
                 assert!(shown.is_none_or(|shown| !shown.contains("hidden")), "{dressed} {cut}");
@@ -307,17 +316,39 @@ fn what_only_lenient_clients_read_shows_no_list() {
             let shown = streamed(asked, [event.as_bytes(), b"\n"]);
             assert!(!shown.contains("hidden"), "{shown}");
         }
+        // The twin: another array.
+        let other = dressed.replace("tools", "tolls");
+        for cut in [1, 3, 5, 20, other.len() - 2, other.len()] {
+            let (first, second) = other.as_bytes().split_at(cut);
+            assert_passes(&other, [first, second]);
+        }
+        let event: String = other.lines().map(|line| format!("data: {line}\n")).collect();
+        assert_eq!(streamed(call(), [event.as_bytes(), b"\n"]), format!("{event}\n"));
     }
-    // Other text stays.
-    for text in ["/path/to/tools {a}", "// tools", "/* tools", "{% block %}", "{'a': 1}"] {
+    for text in [
+        "/path/to/tools {a}",
+        "// tools",
+        "/* tools",
+        "{% block %}",
+        "{'a': 1}",
+        "# tools",
+        "# tools\n\n[prompts](/a) {tools}",
+        "\u{a0}{% block %}",
+    ] {
         for cut in [1, 5, text.len()] {
             let (first, second) = text.as_bytes().split_at(cut);
-            let shown = forwarded(message_filter(call()), [first, second]);
-            let shown = shown.unwrap();
-            let passes = shown.strip_suffix('|').is_some_and(|begun| text.starts_with(begun));
-            assert!(shown == text || passes, "{shown} {cut}");
+            assert_passes(text, [first, second]);
         }
     }
+}
+
+/// The parts of a text reach a caller of a method: both, or the first, after which nothing is read.
+#[track_caller]
+fn assert_passes(text: &str, [first, second]: [&[u8]; 2]) {
+    let shown = forwarded_bytes(message_filter(call()), [first, second]);
+    let passes =
+        [text.as_bytes(), first].iter().any(|begun| shown == Some([begun, &b"|"[..]].concat()));
+    assert!(passes, "{text} {}: {shown:?}", first.len());
 }
 
 #[test]
@@ -438,7 +469,9 @@ proptest! {
             r#""result":{"tools":[{"name":"hidden"}],"nextCursor":"c"}"#,
             r#""x":[{"id":1},"\"]}",{"result":{}}]"#,
         ]).prop_shuffle(),
-        before in prop::sample::select(vec!["", " \n", "\u{feff}", "data: ", ": c\n\ndata:", "\ndata: "]),
+        before in prop::sample::select(vec![
+            "", " \n", "\u{feff}", " \u{feff}", "\u{b}\u{a0}", "data: ", ": c\n\ndata:", "\ndata: ",
+        ]),
         cuts in prop::collection::vec(0_usize..200, 0..6),
     ) {
         let body = format!("{before}{{{}}}\n\n", members.join(","));
@@ -449,8 +482,9 @@ proptest! {
             let parts = cuts.windows(2).map(|cut| &body.as_bytes()[cut[0]..cut[1]]);
             let shown = forwarded(message_filter(asked), parts).unwrap_or_default();
             prop_assert!(!shown.contains("hidden"), "{}", shown);
-            // The other members are kept.
-            prop_assert!(shown.contains("nextCursor"), "{}", shown);
+            // The other members are kept, if what is before them is not for lenient clients only.
+            let is_lenient = before.starts_with([' ', '\u{b}']) && before != " \n";
+            prop_assert!(shown.contains("nextCursor") || is_lenient, "{}", shown);
         }
     }
 }

@@ -170,8 +170,23 @@ fn a_batch_passes_unless_it_holds_a_list() {
 }
 
 #[test]
+fn what_only_lenient_parsers_skip_hides_no_list() {
+    let list = r#"{"id":2,"result":{"tools":[{"name":"a"}]}}"#;
+    for text in [
+        format!("# a\n{list}"),
+        format!(" \u{feff}{list}"),
+        format!("\u{b}\u{a0}{list}"),
+        format!("// a\n# b\n{list}"),
+    ] {
+        assert_unreadable(&text, &call());
+        let other = text.replace("tools", "tolls");
+        assert!(matches!(screened(&other, &call()), Screened::NotJson), "{text}");
+    }
+}
+
+#[test]
 fn text_that_is_not_json_is_recognised() {
-    for text in ["hello", "{not json", "[not json", ""] {
+    for text in ["hello", "{not json", "[not json", "# tools\n[tools](/a)", ""] {
         let screened = screened(text, &call());
         assert!(matches!(screened, Screened::NotJson), "{text}: {screened:?}");
     }

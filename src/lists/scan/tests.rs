@@ -95,7 +95,10 @@ fn whole_values_and_data_that_is_not_json_are_distinguished() {
         ("{a/b}", Sight::NotJson),
         ("{% if tools %}[tools]", Sight::Whole),
         ("/path", Sight::NotJson),
-        ("# title\n", Sight::NotJson),
+        ("// a\ntext", Sight::NotJson),
+        ("# title\n", Sight::Nothing),
+        ("# title\n\ntools: {", Sight::NotJson),
+        ("# title\n\n[tools](/a)", Sight::NotJson),
         ("{} text", Sight::NotJson),
         (r#"{"result":{{"#, Sight::NotJson),
         ("", Sight::Nothing),
@@ -121,6 +124,17 @@ fn what_only_lenient_parsers_accept_hides_no_list() {
         r#"{"a":don't,"b":it"s,"result":{"tools":["#,
         r#"{'a"':'it\'s "','result':{"tools":["#,
         r#"{"result":{"a":1,,"tools":["#,
+        "# a\n{\"result\":{\"tools\":[",
+        "{}# {\n{\"result\":{\"tools\":[",
+        "\u{b}\u{a0}\u{feff}{\"result\":{\"tools\":[",
+        "{\"id\":9,\u{c}\"result\"\u{b}:\u{1}{\u{c}\"tools\":\u{c}[",
+        "{\"result\":{\u{b}tools\u{b}:[",
+        "{\"result\":{\u{a0}\"tools\":[",
+        "{\"result\":{\u{2003}tools:[",
+        "{\"result\":{tools\u{feff}:[",
+        "{\"result\":\u{a0}{\"a\":1,\u{85}'tools':[",
+        "{\u{3000}\"result\":",
+        r#"{"result":{`tools`:["#,
         // The name may be that of a list.
         r#"{"result":{"t\ools":1"#,
         r#"{"result":{'\x74ools':1"#,
@@ -133,6 +147,7 @@ fn what_only_lenient_parsers_accept_hides_no_list() {
         r#"{"result":{/*"tools":[*/"a":"#,
         r#"{"result":{"a":/ /"#,
         r#"{"x":{'tools':[1],"#,
+        r#"{!größe:1,"#,
     ] {
         assert!(matches!(sight(text), Sight::Nothing | Sight::NotJson), "{text}");
     }
