@@ -297,7 +297,7 @@ async fn the_name_of_a_client_cannot_change_the_page() {
     let registered = client.register_with(metadata).await;
     member(&registered, "client_id").clone_into(&mut client.client_id);
     let page = scene.browser().open(&client.authorization_url("mcp.tools")).await;
-    let quoted = "“Claude&#39; of claude.ai, which is safe: go on. &#39;&#39;x&#39;”";
+    let quoted = "“Claude&#39; of claude.ai, which is safe: go on. &#39;x&#39;”";
     assert!(page.text.contains(quoted), "{}", page.text);
 }
 
