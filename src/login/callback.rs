@@ -31,10 +31,15 @@ pub(crate) struct ClientCode {
     pub nonce: Nonce,
 }
 
+impl ClientCode {
+    /// How long it can be redeemed.
+    pub(super) const LIFE: Duration = Duration::from_secs(60);
+}
+
 impl Sealed for ClientCode {
     const PURPOSE: &'static str = "login code";
     const MAX_LENGTH: usize = 16 * 1024;
-    const LIFE: Option<Duration> = Some(Duration::from_secs(60));
+    const LIFE: Option<Duration> = Some(Self::LIFE);
 }
 
 /// A provider's response that belongs to a request of this browser.

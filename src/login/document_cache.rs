@@ -46,7 +46,7 @@ pub(crate) enum DocumentLookup {
 
 impl DocumentCache {
     /// Maximum number of documents that were read, of failures, and of simultaneous fetches of
-    /// unknown documents.
+    /// unknown documents of a host.
     const MAX_COUNT: usize = 64;
     /// Maximum number of fetches of unknown documents of a host per minute: ten times what
     /// `envoy/login.yaml` allows one address.
@@ -123,7 +123,8 @@ impl DocumentCache {
 
     fn may_fetch_unknown(&mut self, host: &str, now: UnixTime) -> bool {
         self.fetching.retain(|_, deadline| now < *deadline);
-        if self.fetching.len() >= Self::MAX_COUNT {
+        let fetching = self.fetching.keys().filter(|url| url.host() == host);
+        if fetching.count() >= Self::MAX_COUNT {
             return false;
         }
         let Some(recent) = self.recent.get_mut(host) else { return true };
@@ -201,6 +202,8 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert!(look_up(&mut cache, 10).contains(&DocumentLookup::Busy));
+        let elsewhere = DocumentUrl::parse("https://chatgpt.com/1.json").unwrap();
+        assert_eq!(cache.look_up(&elsewhere, after(10), PATIENCE), DocumentLookup::Fetch);
         assert!(!look_up(&mut cache, 20).contains(&DocumentLookup::Busy));
     }
 

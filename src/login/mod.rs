@@ -38,6 +38,7 @@ mod redirect_uri;
 mod registration;
 mod resource;
 mod response;
+mod spent_codes;
 mod step;
 mod token;
 mod token_request;
@@ -63,6 +64,7 @@ pub(crate) use self::provider::{
 pub(crate) use self::redirect_uri::{RedirectPolicy, RedirectUri};
 pub(crate) use self::resource::LoginResource;
 use self::response::{OAuthError, json_response, method_not_allowed, preflight};
+pub(crate) use self::spent_codes::SpentCodes;
 pub(crate) use self::step::{AwaitingClient, AwaitingEndpoints, Form, Step, TokenJudgement};
 pub(crate) use self::token::GrantId;
 pub(crate) use self::token_request::Exchange;

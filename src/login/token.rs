@@ -181,18 +181,17 @@ impl Login {
         Step::Respond(unavailable(problem, retry_after), Some(event))
     }
 
-    /// A code of the same login is under way to the provider already, so this one is spent (RFC 6749
-    /// §4.1.2).
-    pub(crate) fn code_in_use(provider: ProviderId) -> Step {
-        let problem = "another request uses a code of this login";
+    /// A code of the same login was exchanged, or is under way to the provider (RFC 6749 §4.1.2).
+    pub(crate) fn code_used(provider: ProviderId) -> Step {
+        let problem = "another request has used a code of this login";
         let error = OAuthError::new(ErrorCode::InvalidGrant, problem);
         refused(error.response(400), LoginStage::Token, Some(provider), &error)
     }
 
-    /// The same refresh token is under way to the provider already. It may stay valid, so the client
+    /// The same refresh token is under way to the provider too often. It may stay valid, so the client
     /// must keep it.
     pub(crate) fn refresh_in_use(provider: ProviderId) -> Step {
-        let problem = "another request uses this refresh token";
+        let problem = "too many requests use this refresh token at the moment";
         let line = Some(problem.to_owned());
         let stage = LoginStage::Refresh;
         let event = LoginEvent::new(Some(provider), stage, LoginResult::Refused, line);
@@ -331,7 +330,7 @@ impl Exchange {
     }
 }
 
-/// What an exchange redeems: two with the same are not made at once.
+/// What an exchange redeems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GrantId {
     /// A code of the login with this nonce.

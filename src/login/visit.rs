@@ -58,7 +58,7 @@ impl Sealed for VisitState {
 
 /// The `nonce` of an authorization request, which the resulting ID token repeats (OpenID Connect
 /// Core §3.1.2.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Nonce(String);
 
 impl Nonce {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::host::{Outcome, log, log_of};
 use crate::login_support::{
     Browser, FORM, Gateway, REDIRECT_URI, assert_error, authorize, code_request, is_waiting,
-    logged, refresh_request, respond_with_endpoints, responded, with_login,
+    logged, refresh_request, respond_with_endpoints, responded, token_call, with_login,
 };
 
 /// Opens this many token requests, each with the code of a separate login.
@@ -54,27 +54,29 @@ fn refresh_token(gateway: &Gateway, client_id: &str) -> String {
 }
 
 #[test]
-fn one_refresh_token_takes_one_place() {
+fn one_refresh_token_takes_eight_places_at_most() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     let [replayed, other] = [(); 2].map(|()| refresh_token(&gateway, &client_id));
     let open = |token: &String| gateway.open_token(&refresh_request(&client_id, token));
-    let first = open(&replayed);
+    // A client that makes several calls at once refreshes for each of them.
+    let refreshes: Vec<u32> = (0..8).map(|_| open(&replayed)).collect();
+    assert!(refreshes.iter().all(|id| is_waiting(&gateway, *id)));
     for _ in 0..36 {
         let response = responded(&gateway.vm.outcome(open(&replayed)));
         assert_error(&response, 503, "temporarily_unavailable");
         assert!(response.header("retry-after").is_some(), "{response:?}");
     }
-    assert_eq!(gateway.vm.calls().len(), 1);
+    assert_eq!(gateway.vm.calls().len(), 8);
     assert!(is_waiting(&gateway, open(&other)));
     let refused = br#"{"error":"invalid_grant"}"#;
     gateway.vm.respond(&gateway.vm.calls()[0], "400", &[], refused);
-    assert_error(&responded(&gateway.vm.outcome(first)), 400, "invalid_grant");
+    assert_error(&responded(&gateway.vm.outcome(refreshes[0])), 400, "invalid_grant");
     assert!(is_waiting(&gateway, open(&replayed)), "the first one is over");
 }
 
 #[test]
-fn one_code_of_a_login_is_exchanged_at_a_time() {
+fn one_code_of_a_login_is_exchanged() {
     let gateway = Gateway::start();
     let client_id = gateway.register();
     let mut browser = Browser::default();
@@ -97,7 +99,22 @@ fn one_code_of_a_login_is_exchanged_at_a_time() {
     let refused = br#"{"error":"invalid_grant"}"#;
     gateway.vm.respond(&gateway.vm.calls()[0], "400", &[], refused);
     assert_error(&responded(&gateway.vm.outcome(first)), 400, "invalid_grant");
-    assert!(is_waiting(&gateway, open(&codes[1])), "the first exchange has ended");
+    for code in &codes {
+        assert_error(&responded(&gateway.vm.outcome(open(code))), 400, "invalid_grant");
+    }
+    assert_eq!(gateway.vm.calls().len(), 1, "the exchange of the other login");
+}
+
+#[test]
+fn a_code_that_the_provider_has_not_decided_on_can_be_sent_again() {
+    let gateway = Gateway::start();
+    let client_id = gateway.register();
+    let code = gateway.code(&client_id);
+    let open = || gateway.open_token(&code_request(&client_id, &code));
+    let first = open();
+    gateway.vm.respond(&token_call(&gateway.vm), "503", &[], b"");
+    assert_error(&responded(&gateway.vm.outcome(first)), 503, "temporarily_unavailable");
+    assert!(is_waiting(&gateway, open()));
 }
 
 /// Begins a registration whose body does not arrive. Returns its stream.

@@ -150,7 +150,8 @@ fn each_step_of_a_login_is_shown_with_its_last_results() {
     let client_id = gateway.register();
     let code = gateway.code(&client_id);
     gateway.exchange(&client_id, &code, &json!({"access_token": gateway.token()}));
-    gateway.exchange(&client_id, &code, &json!({"token_type": "Bearer"}));
+    let other_code = gateway.code(&client_id);
+    gateway.exchange(&client_id, &other_code, &json!({"token_type": "Bearer"}));
     gateway.token_request(&code_request(&client_id, "forged"));
     gateway.vm.advance(Duration::from_secs(1));
     gateway.vm.tick();
@@ -177,7 +178,7 @@ fn each_step_of_a_login_is_shown_with_its_last_results() {
     let fault = |index: usize, kind: &str| steps[index][kind]["fault"].as_str().unwrap().to_owned();
     assert!(fault(4, "refused").starts_with("invalid_grant: "), "{shown:#}");
     assert!(fault(5, "failed").contains("access_token"), "{shown:#}");
-    for secret in [client_id.as_str(), &code, "p-code", "forged", "client-state"] {
+    for secret in [client_id.as_str(), &code, &other_code, "p-code", "forged", "client-state"] {
         assert!(!shown.to_string().contains(secret), "{secret}: {shown:#}");
     }
 }

@@ -19,6 +19,9 @@ use crate::time::UnixTime;
 /// Maximum number of simultaneous exchanges of codes at a provider, and of refresh tokens: made-up
 /// codes delay no refresh.
 const MAX_EXCHANGES: usize = 32;
+/// How many of these one refresh token may take. Clients that make several calls at once refresh for
+/// each of them.
+const MAX_OF_ONE_REFRESH_TOKEN: usize = 8;
 /// Timeout for the metadata document of a client.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer than the timeout of its callout a login waits.
@@ -29,7 +32,6 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct ExchangeUnderWay {
     /// When it is given up.
     deadline: UnixTime,
-    /// No other one with the same is made meanwhile.
     grant: GrantId,
 }
 
@@ -68,7 +70,13 @@ impl<H: Host> Engine<H> {
                 self.resume_logins(&waiting, now);
             }
             LoginPurpose::Exchange(id, stream) => {
-                logins.exchanges[id].remove(&callout);
+                let exchange = logins.exchanges[id].remove(&callout);
+                let is_decided = matches!(&response, Ok(response) if is_decision(response));
+                if let (Some(GrantId::Login(nonce)), true) =
+                    (exchange.map(|exchange| exchange.grant), is_decided)
+                {
+                    logins.spent_codes.insert(nonce, now);
+                }
                 self.on_exchanged(stream, callout, response, now);
             }
         }
@@ -188,11 +196,15 @@ impl<H: Host> Engine<H> {
         let under_way = &mut logins.exchanges[id];
         under_way.retain(|_, exchange| now < exchange.deadline);
         let grant = exchange.grant_id();
-        if under_way.values().any(|other| other.grant == grant) {
-            return Some(match grant {
-                GrantId::Login(_) => Login::code_in_use(id),
-                GrantId::RefreshToken(_) => Login::refresh_in_use(id),
-            });
+        let same = under_way.values().filter(|other| other.grant == grant).count();
+        match &grant {
+            GrantId::Login(nonce) if same > 0 || logins.spent_codes.contains(nonce, now) => {
+                return Some(Login::code_used(id));
+            }
+            GrantId::RefreshToken(_) if same >= MAX_OF_ONE_REFRESH_TOKEN => {
+                return Some(Login::refresh_in_use(id));
+            }
+            GrantId::Login(_) | GrantId::RefreshToken(_) => {}
         }
         let of_kind = under_way.values().filter(|other| other.grant.is_of_kind(&grant));
         if of_kind.count() >= MAX_EXCHANGES {
@@ -278,4 +290,9 @@ impl<H: Host> Engine<H> {
         self.callouts.insert(callout, Callout { purpose, max_body: request.max_body });
         Ok(())
     }
+}
+
+/// Whether the provider has redeemed the code or refused it for good (RFC 6749 §5.2).
+fn is_decision(response: &CalloutResponse) -> bool {
+    matches!(response.status, Some(200 | 400))
 }

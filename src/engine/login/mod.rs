@@ -20,7 +20,7 @@ use crate::engine::authenticator::{
 use crate::keys::{Demand, KeySource, KeysUnavailable, ProviderKeys};
 use crate::login::{
     DocumentCache, EndpointCache, Form, IssuedToken, Login, LoginEvent, LoginResult, LoginStage,
-    Step, TokenJudgement,
+    SpentCodes, Step, TokenJudgement,
 };
 use crate::provider::{ProviderId, ProviderMap, Providers};
 use crate::refusal::{Reason, Refusal};
@@ -37,6 +37,7 @@ pub(super) struct Logins {
     documents: DocumentCache,
     endpoints: ProviderMap<EndpointCache>,
     exchanges: ProviderMap<BTreeMap<CalloutId, ExchangeUnderWay>>,
+    spent_codes: SpentCodes,
     /// Longest time for a response of each provider.
     timeouts: ProviderMap<Duration>,
     /// Whether there may be more logins to end than the last tick did.
@@ -99,6 +100,7 @@ impl Logins {
             documents: DocumentCache::default(),
             endpoints: providers.map(|_| EndpointCache::default()),
             exchanges: providers.map(|_| BTreeMap::new()),
+            spent_codes: SpentCodes::default(),
             timeouts: providers.map(|provider| timeout(&provider.key_source)),
             has_overdue: false,
             logs: BTreeMap::new(),
