@@ -216,16 +216,17 @@ static_resources:
       stat_prefix: {{ $name }}
       filter_enabled: {default_value: {numerator: 100}}
       filter_enforced: {default_value: {numerator: 100}}
-      # For all clients together, and for each address; tokens for each address alone, because
-      # anyone can use up what all share.
+      # For all clients together, and for each address (of IPv6, each /64, which one client has);
+      # tokens for each address alone, because anyone can use up what all share.
       token_bucket: {max_tokens: 1000, tokens_per_fill: 1000, fill_interval: 60s}
       {{- if eq $name "token" }}
       always_consume_default_token_bucket: false
       {{- end }}
       rate_limits:
-      - actions: [{remote_address: {}}]
+      - actions:
+        - masked_remote_address: {v4_prefix_mask_len: 32, v6_prefix_mask_len: 64}
       descriptors:
-      - entries: [{key: remote_address}]
+      - entries: [{key: masked_remote_address}]
         token_bucket: {max_tokens: 60, tokens_per_fill: 60, fill_interval: 60s}
       # The number of addresses that Envoy counts. By default it is 20: with more addresses, Envoy
       # forgets how often the others have called.

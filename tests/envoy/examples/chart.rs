@@ -16,8 +16,8 @@ use testbed::{
 use tokio::time::sleep;
 
 use super::login::{
-    Scene, assert_floods_are_limited, assert_people_log_in_at_both,
-    assert_the_host_of_the_login_serves_nothing_else,
+    Scene, assert_floods_are_limited, assert_ipv6_networks_are_limited,
+    assert_people_log_in_at_both, assert_the_host_of_the_login_serves_nothing_else,
 };
 use super::{
     ENTRA, ENTRA_CLIENT_ID, HOST, KeyHost, Site, TENANT, TlsEnvoy, assert_certificates_matter,
@@ -242,6 +242,15 @@ async fn the_endpoints_of_the_login_have_limits_on_each_kind_of_host() {
         let scene = Scene::with(site, bootstrap).await;
         assert_floods_are_limited(&scene).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_all_ipv6_addresses_of_one_network_share_a_limit() {
+    let mut values = example_values();
+    values["trustedProxies"] = json!(1);
+    let site = Site::new().await;
+    let bootstrap = installed(&site, &resources(&values).await);
+    assert_ipv6_networks_are_limited(&Scene::with(site, bootstrap).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use reqwest::Client;
+use reqwest::{Client, Method};
 use serde_json::json;
 use testbed::{Bootstrap, Envoy, LoginBrowser, LoginClient, LoginProvider, LoginShape, form_of};
 
@@ -184,6 +184,45 @@ async fn assert_other_addresses_renew_no_limit(scene: &Scene, client: &LoginClie
     // Envoy refills the bucket one by one meanwhile; a new one has room for 60.
     let limited = flooded().await;
     assert!(limited > 30, "{limited} of 70");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_ipv6_addresses_of_one_network_share_a_limit() {
+    let site = Site::new().await;
+    let mut example = site.example(FILE);
+    // The example listens on IPv4 alone, so the addresses come from a proxy in front of it.
+    example.connection_manager()["xff_num_trusted_hops"] = json!(1);
+    assert_ipv6_networks_are_limited(&Scene::with(site, example).await).await;
+}
+
+/// Asserts that the limits for each address count a /64 of IPv6 as one. The scene must trust one
+/// proxy.
+pub(super) async fn assert_ipv6_networks_are_limited(scene: &Scene) {
+    let requests = [
+        (Method::POST, "/oauth/register", 400),
+        (Method::GET, "/oauth/authorize", 400),
+        (Method::POST, "/oauth/token", 400),
+        (Method::GET, "/oauth/callback/google", 400),
+    ];
+    // Keeps its connection, so that Envoy does not refill a bucket meanwhile.
+    let client = Client::builder().no_proxy().build().expect("it is a client");
+    for (method, path, status) in requests {
+        let send = async |address: String| {
+            let request = client.request(method.clone(), scene.gate.url(path));
+            let request = request.header("host", "login.example.com");
+            scene.gate.send(request.header("x-forwarded-for", address)).await.status
+        };
+        let mut statuses = Vec::new();
+        for index in 0..70 {
+            statuses.push(send(format!("2001:db8:0:1:{index:x}::{index:x}")).await);
+        }
+        assert!(statuses.contains(&429), "{path}: {statuses:?}");
+        assert_eq!(send("2001:db8:0:2::1".to_owned()).await, status, "{path}");
+        // IPv4 addresses have each their own.
+        for index in 0..70 {
+            assert_eq!(send(format!("198.51.100.{index}")).await, status, "{path}");
+        }
+    }
 }
 
 /// Asserts that the limit on registrations, already used up, also counts requests whose host has
