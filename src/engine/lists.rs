@@ -317,7 +317,7 @@ impl<H: Host> Engine<H> {
     /// More of the body of a response arrived: the size of what is held back, or of the part that
     /// has just arrived, and whether nothing follows.
     pub fn on_response_body(&mut self, stream: StreamId, size: usize, is_last: bool) -> BodyAction {
-        self.responses.trials.end(stream);
+        self.learn_response_delivery(stream);
         let Some(filtering) = self.responses.take(stream) else {
             self.watch_outcome(stream, size, is_last);
             return BodyAction::Continue;

@@ -13,10 +13,9 @@ use super::host::{Host, StreamId};
 use super::request_body::BodyDelivery;
 use crate::time::UnixTime;
 
-/// What is known about it.
+/// What is known so far, and the heads that are held back to find out.
 #[derive(Debug, Default)]
 pub(super) struct ResponseTrials {
-    is_proven: bool,
     /// How many heads were forwarded because their bodies did not arrive.
     given_up: u32,
     /// When heads arrived whose bodies are awaited.
@@ -29,9 +28,10 @@ impl ResponseTrials {
     /// After so many heads whose bodies did not arrive, none is held back.
     const MAX_GIVEN_UP: u32 = 3;
 
-    /// A part of a body arrived.
-    pub(super) fn end(&mut self, stream: StreamId) {
-        self.is_proven |= self.since.remove(&stream).is_some();
+    /// A part of a body arrived. Returns whether its head was held back to find out.
+    #[must_use]
+    fn end(&mut self, stream: StreamId) -> bool {
+        self.since.remove(&stream).is_some()
     }
 
     pub(super) fn remove(&mut self, stream: StreamId) {
@@ -57,12 +57,11 @@ impl ResponseTrials {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether the head of a response is held back until its body is judged. `is_list`: it answers
-    /// a request for a list.
+    /// Whether the head of a response is held back until its body is judged. `is_list`: the
+    /// request was for a list.
     pub(super) fn holds_response_head(&mut self, stream: StreamId, is_list: bool) -> bool {
         let trials = &mut self.responses.trials;
         match self.delivery {
-            _ if trials.is_proven => true,
             BodyDelivery::WithHeldHead => true,
             BodyDelivery::AfterHead => false,
             BodyDelivery::Unknown | BodyDelivery::OnTrial(_) => {
@@ -72,6 +71,14 @@ impl<H: Host> Engine<H> {
                 self.set_pace(now);
                 true
             }
+        }
+    }
+
+    /// Learns from a part of a body whether bodies arrive while their heads are held back. A proxy
+    /// treats requests and responses alike.
+    pub(super) fn learn_response_delivery(&mut self, stream: StreamId) {
+        if self.responses.trials.end(stream) {
+            self.delivery = BodyDelivery::WithHeldHead;
         }
     }
 
