@@ -63,7 +63,7 @@ impl PluginReport {
                 return report;
             }
         };
-        report.faults.extend(plugin.surroundings.variable_faults(&plugin.json));
+        report.faults.extend(plugin.surroundings.variable_faults(&setup));
         report.warnings.extend(setup.trust_warnings());
         report.warnings.extend(setup.idle_parts());
         report.warnings.extend(setup.unfiltered_lists());

@@ -1,6 +1,6 @@
 //! How a file runs the plugin, and what is unsafe about it.
 
-use mcp_federated_auth::explain::Setup;
+use mcp_federated_auth::explain::{HOST_VARIABLES, Setup};
 use serde_json::Value;
 
 use crate::filter_chain::FilterChain;
@@ -166,15 +166,15 @@ impl Surroundings {
 
     /// Faults because of environment variables that the plugin does not get, or whose values in the
     /// file it does not accept.
-    pub(crate) fn variable_faults(&self, json: &[u8]) -> Vec<String> {
+    pub(crate) fn variable_faults(&self, setup: &Setup) -> Vec<String> {
         let Some(variables) = &self.variables else { return Vec::new() };
-        let mut faults = Setup::variable_faults(json, &|name| variables.get(name));
+        let mut faults = setup.variable_faults(&|name| variables.get(name));
         let place = match self.runner {
             Runner::Istio => "in Istio's WasmPlugin: vmConfig.env, with valueFrom: HOST",
             Runner::EnvoyGateway => "in Envoy Gateway's EnvoyExtensionPolicy: env.hostKeys",
             _ => return faults,
         };
-        for fault in faults.iter_mut().filter(|fault| fault.contains("host_env_keys")) {
+        for fault in faults.iter_mut().filter(|fault| fault.contains(HOST_VARIABLES)) {
             *fault = format!("{fault} ({place})");
         }
         faults

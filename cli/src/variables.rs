@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcp_federated_auth::explain::Variable;
+use mcp_federated_auth::explain::{HOST_VARIABLES, Variable};
 use serde_json::Value;
 
 use crate::surroundings::{Runner, member};
@@ -23,7 +23,7 @@ impl Variables {
                 let vm = member(plugin, "vm_config");
                 let given = vm.and_then(|vm| member(vm, "environment_variables"));
                 let given = given.unwrap_or(&Value::Null);
-                variables.add_from_host(member(given, "host_env_keys"));
+                variables.add_from_host(member(given, HOST_VARIABLES));
                 let values = member(given, "key_values").and_then(Value::as_object);
                 for (name, value) in values.into_iter().flatten() {
                     variables.add(name, value.as_str());

@@ -2,6 +2,10 @@
 
 use super::Faults;
 
+/// The field of Envoy's `vm_config.environment_variables` that lists variables of Envoy's own. A
+/// fault that names it can be mended there.
+pub const HOST_VARIABLES: &str = "host_env_keys";
+
 /// Looks up environment variables by name.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -20,7 +24,7 @@ pub(super) fn variable(
             format!(
                 "the environment variable {name:?} is not set or not passed to the plugin: set it \
                  in Envoy's environment and name it in \
-                 vm_config.environment_variables.host_env_keys; the native module needs no such \
+                 vm_config.environment_variables.{HOST_VARIABLES}; the native module needs no such \
                  list"
             ),
         );

@@ -39,6 +39,7 @@ mod validate;
 use std::fmt;
 use std::rc::Rc;
 
+pub use environment::HOST_VARIABLES;
 #[cfg(feature = "schema")]
 pub use reference::config_reference;
 #[cfg(feature = "schema")]

@@ -34,6 +34,6 @@ pub use step::{Step, StepStatus};
 pub use tools::{ItemRefusal, JudgedItem, JudgedList, ListReport};
 pub use utf16::is_utf16;
 
-pub use crate::config::Variable;
+pub use crate::config::{HOST_VARIABLES, Variable};
 pub use crate::json::{read_reporting, without_byte_order_mark};
 pub use crate::refusal::Check;

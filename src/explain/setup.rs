@@ -60,13 +60,10 @@ impl Setup {
         Ok(Self { config, document, header_limit: Self::HEADER_LIMIT })
     }
 
-    /// The faults of a configuration because of the environment variables that it names: those that
-    /// are missing, or whose values are not usable. None if it has other faults.
-    pub fn variable_faults(json: &[u8], variable: &dyn Fn(&str) -> Variable) -> Vec<String> {
-        if Config::without_secrets(json).is_err() {
-            return Vec::new();
-        }
-        match Config::with_variables(json, variable) {
+    /// The faults because of the environment variables that the configuration names: those that are
+    /// missing, or whose values are not usable.
+    pub fn variable_faults(&self, variable: &dyn Fn(&str) -> Variable) -> Vec<String> {
+        match Config::with_variables(self.document.to_string().as_bytes(), variable) {
             Ok(_) => Vec::new(),
             Err(refused) => refused.faults().map(ToString::to_string).collect(),
         }

@@ -27,13 +27,13 @@ pub(super) fn limits(setup: &Setup, table: &RouteTable, findings: &mut Findings)
         ));
     }
     let hosts = other_hosts(&login, table);
-    let passed = limited.into_iter().find_map(|(path, route)| {
-        let is_passed = |host: &&String| {
+    let bypassed = limited.into_iter().find_map(|(path, route)| {
+        let is_bypassed = |host: &&String| {
             table.limited_route(host, path).is_none_or(|other| !other.limits_like(route))
         };
-        Some((path, route, hosts.iter().find(is_passed)?))
+        Some((path, route, hosts.iter().find(is_bypassed)?))
     });
-    if let Some((path, route, host)) = passed {
+    if let Some((path, route, host)) = bypassed {
         let fix = match login.responds_everywhere {
             true => {
                 "give the virtual host `domains: [\"*\"]`, or the login an `issuer` on a host of its \
