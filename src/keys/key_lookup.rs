@@ -37,6 +37,8 @@ pub(crate) enum NoKeys {
     FetchFailed(FetchFailure),
     /// No fetch has completed yet.
     NotFetchedYet,
+    /// There are keys, but the token may need newer ones.
+    NewerNotFetched,
     /// Nothing fetches keys for this token.
     NotFetched,
     /// There are keys, but too many requests are waiting for their bodies.
@@ -51,6 +53,9 @@ impl fmt::Display for NoKeys {
         f.write_str(match self {
             Self::FetchFailed(failure) => &failure.cause,
             Self::NotFetchedYet => "the first fetch of keys has not completed yet",
+            Self::NewerNotFetched => {
+                "the token may need newer keys than the current ones, and none were fetched in time"
+            }
             Self::NotFetched => "keys of this provider are not fetched",
             Self::TooManyBodies => "too many requests wait for their bodies",
             Self::TooManyTrials => "too many tokens that name no key are being verified",

@@ -71,8 +71,7 @@ impl ProviderKeys {
         self.remote().and_then(|keys| keys.issued_key(now))
     }
 
-    /// Why the source may have a newer key for an issued token than those that did not verify it:
-    /// none was fetched since. `sought`: what the token has waited for, if it has.
+    /// See [`RemoteKeys::newer_keys_missed`].
     #[must_use]
     pub(crate) fn newer_keys_missed(
         &self,
@@ -95,7 +94,7 @@ impl ProviderKeys {
         self.remote().and_then(|keys| keys.awaited(now))
     }
 
-    /// Why no keys are available, if there are none.
+    /// Why no keys are available, if there are none that verify the token.
     #[must_use]
     pub(crate) fn unavailability(&self, now: UnixTime) -> KeysUnavailable {
         let nothing = KeysUnavailable { retry_after: Duration::ZERO, why: NoKeys::NotFetched };

@@ -277,8 +277,8 @@ impl RemoteKeys {
         self.awaitable(&[Demand::IssuedKey { searched }], now)
     }
 
-    /// Why the source may have a newer key for an issued token than those that did not verify it:
-    /// none was fetched since. `sought`: what the token has waited for, if it has.
+    /// `Some` if a newer key set, which was not fetched, may verify an issued token that no current
+    /// key does. `sought`: what it has waited for already.
     #[must_use]
     pub(super) fn newer_keys_missed(
         &self,
@@ -310,11 +310,14 @@ impl RemoteKeys {
         }
     }
 
-    /// Why no keys are available, if there are none.
+    /// Why no keys are available, if there are none that verify the token.
     #[must_use]
     pub(super) fn unavailability(&self, now: UnixTime) -> KeysUnavailable {
-        let failure = self.state.last_failure().cloned();
-        let why = failure.map_or(NoKeys::NotFetchedYet, NoKeys::FetchFailed);
+        let why = match (self.state.last_failure(), &self.held) {
+            (Some(failure), _) => NoKeys::FetchFailed(failure.clone()),
+            (None, Some(_)) => NoKeys::NewerNotFetched,
+            (None, None) => NoKeys::NotFetchedYet,
+        };
         KeysUnavailable { retry_after: self.state.retry_after(now), why }
     }
 

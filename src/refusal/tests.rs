@@ -55,6 +55,7 @@ fn examples() -> Vec<Refusal> {
         },
         Refusal::KeyMismatch(KeyMismatch::Operations),
         Refusal::KeysUnavailable { retry_after, why: NoKeys::NotFetchedYet },
+        Refusal::KeysUnavailable { retry_after, why: NoKeys::NewerNotFetched },
         Refusal::KeysUnavailable { retry_after, why: NoKeys::TooManyBodies },
         Refusal::KeysUnavailable { retry_after, why: NoKeys::TooManyTrials },
         Refusal::MalformedAuthorization(AuthorizationFault::NoToken),

@@ -125,6 +125,45 @@ fn keys_that_cannot_be_fetched_cost_no_client_its_refresh_token() {
     }
 }
 
+/// The reason is not that there are no keys at all.
+#[test]
+fn the_log_says_that_newer_keys_were_not_fetched_in_time() {
+    // The fetch is still running at the deadline.
+    for in_cooldown in [false, true] {
+        let (gateway, client_id, code) = Gateway::with_code(&with_login());
+        if in_cooldown {
+            begin_cooldown(&gateway);
+        } else {
+            gateway.vm.advance(Duration::from_secs(31));
+        }
+        let id = redeem(&gateway, &client_id, &code, &key("two"));
+        gateway.vm.tick();
+        assert_eq!(gateway.vm.calls().len(), 1, "a fetch runs");
+        for _ in 0..2 {
+            gateway.vm.advance(Duration::from_secs(8));
+            gateway.vm.tick();
+        }
+        assert_error(&responded(&gateway.vm.outcome(id)), 503, "temporarily_unavailable");
+        assert_newer_keys_missed();
+    }
+    // No place is free to wait for it.
+    let (gateway, client_id, code) = Gateway::with_code(&with_login());
+    begin_cooldown(&gateway);
+    let id = gateway.open_token(&code_request(&client_id, &code));
+    let tokens = json!({"access_token": token(&key("two"))});
+    gateway.vm.advance(Duration::from_secs(31));
+    while is_waiting(&gateway, request(&gateway.vm, &token(&key("forged"))).0) {}
+    respond_with_tokens(&gateway.vm, &tokens);
+    assert_error(&responded(&gateway.vm.outcome(id)), 503, "temporarily_unavailable");
+    assert_newer_keys_missed();
+}
+
+#[track_caller]
+fn assert_newer_keys_missed() {
+    assert!(logged("the token may need newer keys than the current ones"), "{:?}", log());
+    assert!(!logged("the first fetch of keys has not completed yet"), "{:?}", log());
+}
+
 #[test]
 fn if_keys_cannot_be_fetched_the_code_is_not_used_and_the_provider_gets_no_request() {
     let gateway = Gateway::start();

@@ -55,7 +55,7 @@ impl Authenticator {
                 IssuedJudgement::Await(Box::new(request), need)
             }
             Err(NotVerified::Refused(refusal, verdict)) => {
-                IssuedJudgement::Judged(judgement(&refusal), verdict)
+                IssuedJudgement::Judged(issued_judgement(&refusal), verdict)
             }
         }
     }
@@ -64,17 +64,20 @@ impl Authenticator {
 /// The judgement on a token that is refused by this decision.
 pub(crate) fn judgement_by(decision: Decision) -> TokenJudgement {
     match decision {
-        Decision::Refuse(refused) | Decision::LetThrough(refused, _) => judgement(&refused.refusal),
+        Decision::Refuse(refused) | Decision::LetThrough(refused, _) => {
+            issued_judgement(&refused.refusal)
+        }
         // No other decision is made before a token is accepted.
         _ => TokenJudgement::unavailable_for_now("it was not judged"),
     }
 }
 
 /// The judgement on a token that is refused with this refusal.
-pub(crate) fn judgement(refusal: &Refusal) -> TokenJudgement {
+pub(crate) fn issued_judgement(refusal: &Refusal) -> TokenJudgement {
+    let details = Value::Object(refusal.log_details()).to_string();
     match refusal.retry_after() {
         Some(seconds) => TokenJudgement::Unavailable {
-            why: format!("{} ({refusal})", refusal.reason().code()),
+            why: format!("{} ({refusal}) details={details}", refusal.reason().code()),
             retry_after: Duration::from_secs(seconds),
         },
         None => TokenJudgement::Refused {
@@ -82,7 +85,7 @@ pub(crate) fn judgement(refusal: &Refusal) -> TokenJudgement {
             cause: refusal.to_string(),
             values: in_words(&refusal.details()),
             fix: refusal.reason().row().fix,
-            details: Value::Object(refusal.log_details()).to_string(),
+            details,
         },
     }
 }

@@ -48,7 +48,7 @@ pub use self::decision::Refused;
 pub(crate) use self::decision::{Decision, Examined, IssuedJudgement, Judgement, Need, WorkerView};
 pub(crate) use self::edits::Attribution;
 pub use self::edits::RequestEdits;
-pub(crate) use self::issued::{judgement as issued_judgement, judgement_by};
+pub(crate) use self::issued::{issued_judgement, judgement_by};
 pub(crate) use self::lists::ListView;
 use self::request::Judged;
 pub(crate) use self::request::{
