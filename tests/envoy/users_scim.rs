@@ -292,7 +292,8 @@ async fn a_missing_secret_is_refused_with_the_configuration() {
         .edit(|bootstrap| bootstrap.plugin()["vm_config"]["environment_variables"] = json!({}))
         .expect_refusal()
         .await;
-    assert!(log.contains("users.scim.bearer_token_env: \"SCIM_TOKEN\" is not among"), "{log}");
+    let fault = "users.scim.bearer_token_env: the environment variable \"SCIM_TOKEN\" is not set";
+    assert!(log.contains(fault), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,16 +114,13 @@ async fn users_and_machines_pass_with_tokens_of_both_profiles() {
         "x-mcp-scopes": "read:incidents",
     });
     let with_id = |identity: &Value| with(identity, "x-mcp-token-id", "73WakrmadeUp");
+    let person = user();
+    let [person_9068, robot, robot_9068] = [rfc9068(&person), service(), rfc9068(&service())];
     let cases = [
-        ("user", jwt(&key, &user()), user(), identity.clone()),
-        ("machine", jwt(&key, &service()), service(), service_identity.clone()),
-        ("user, RFC 9068", key.token(&rfc9068(&user())), rfc9068(&user()), with_id(&identity)),
-        (
-            "machine, RFC 9068",
-            key.token(&rfc9068(&service())),
-            rfc9068(&service()),
-            with_id(&service_identity),
-        ),
+        ("user", jwt(&key, &person), person, identity.clone()),
+        ("machine", jwt(&key, &robot), robot, service_identity.clone()),
+        ("user, RFC 9068", key.token(&person_9068), person_9068, with_id(&identity)),
+        ("machine, RFC 9068", key.token(&robot_9068), robot_9068, with_id(&service_identity)),
     ];
     assert_identities(&stack, cases).await;
     let host = "dev-made-up.eu.auth0.com".to_owned();
