@@ -175,15 +175,15 @@ impl ListScan {
                 }
                 self.begin(byte);
             }
-            Token::Word(text) => {
-                let is_name = self.position == Position::Name && text.is_some();
-                let text = self.longer(text, byte);
-                if is_name && text.is_none() {
+            Token::Word(Some(text)) if text.len() >= Self::MAX_TEXT => {
+                if self.position == Position::Name && !is_word(&text) {
                     // Most of it may be white space to some parsers.
                     self.sight = Sight::List;
                 }
-                self.token = Token::Word(text);
+                self.position = Position::Elsewhere;
+                self.token = Token::Word(None);
             }
+            Token::Word(text) => self.token = Token::Word(self.longer(text, byte)),
             Token::Slash => match byte {
                 b'/' => self.token = Token::Comment(Comment::Line),
                 b'*' => self.token = Token::Comment(Comment::Block { after_star: false }),
@@ -354,9 +354,14 @@ fn unquoted(text: &str) -> Option<Cow<'_, str>> {
     let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
     let (name, is_clear) = match quoted {
         Some(name) => (name, !name.contains('\\')),
-        None => (text, text.chars().all(is_of_word)),
+        None => (text, is_word(text.as_bytes())),
     };
     is_clear.then_some(Cow::Borrowed(name))
+}
+
+/// Whether every parser reads this name without quotes as it is.
+fn is_word(name: &[u8]) -> bool {
+    String::from_utf8_lossy(name).chars().all(is_of_word)
 }
 
 /// Whether no parser takes this character of a name without quotes for white space, or for a quote.

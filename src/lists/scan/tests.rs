@@ -82,6 +82,10 @@ fn a_list_is_a_member_of_the_result_of_a_message() {
     ] {
         assert_eq!(sight(&text), Sight::List);
     }
+    // A long word is no name of a list, unless some parsers skip parts of it.
+    assert_eq!(sight(&format!("{{ {long}{long}")), Sight::Nothing);
+    let blank = "\u{a0}".repeat(ListScan::MAX_TEXT);
+    assert_eq!(sight(&format!("{{{blank}\"result\":{{\"tools\":[")), Sight::List);
 }
 
 #[test]
