@@ -70,9 +70,9 @@ fn pairs(map: u32) -> Option<Vec<u8>> {
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Sends a request to a cluster on behalf of the current context. The fields are encoded by
-/// [`encode_fields`](crate::header_pairs::encode_fields). Returns the id of the callout; `None` if the
-/// host refuses, for example because the cluster does not exist or has no healthy host.
+/// Sends a request to a cluster on behalf of the current context. [`encode_fields`] makes the fields,
+/// and `timeout` is in milliseconds. Returns the id of the callout; `None` if the host refuses, for
+/// example because the cluster does not exist or has no healthy host.
 pub(super) fn http_call(cluster: &str, fields: &[u8], body: &[u8], timeout: u32) -> Option<u32> {
     let trailers = encode_fields::<&str>(&[])?;
     let mut id = 0;
