@@ -27,8 +27,8 @@ impl Authenticator {
     ) -> Result<PlausibleRequest, TokenJudgement> {
         let resources = &self.config.resources;
         // The login names resources of this configuration alone.
-        let gone = TokenJudgement::unavailable_for_now("its resource is not configured");
-        let resource = resources.with_url(resource).ok_or(gone)?;
+        let gone = || TokenJudgement::unavailable_for_now("its resource is not configured");
+        let resource = resources.with_url(resource).ok_or_else(gone)?;
         let target = resources[resource].access.target(RequestHead::new(&[], false), None);
         let token = token.as_bytes();
         let edits = RequestEdits::default();

@@ -71,9 +71,8 @@ impl<H: Host> Engine<H> {
             }
             LoginPurpose::Exchange(id, stream) => {
                 let exchange = logins.exchanges[id].remove(&callout);
-                let is_decided = matches!(&response, Ok(response) if is_decision(response));
-                if let (Some(GrantId::Login(nonce)), true) =
-                    (exchange.map(|exchange| exchange.grant), is_decided)
+                if let Some(ExchangeUnderWay { grant: GrantId::Login(nonce), .. }) = exchange
+                    && response.as_ref().is_ok_and(is_decision)
                 {
                     logins.spent_codes.insert(nonce, now);
                 }
