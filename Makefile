@@ -57,7 +57,7 @@ down: ## Stop what `make up` left running
 build: $(module) ## Build the plugin: dist/mcp-federated-auth.wasm
 
 .PHONY: native
-native: $(native_module) ## Build the native module: dist/libmcp_federated_auth.so (NATIVE_ARCH=aarch64 for the other one)
+native: $(native_module) ## Build the native module: dist/libmcp_federated_auth.so (NATIVE_ARCH=aarch64; PROFILED=1 as in a release)
 
 # The folder of an image layout is replaced as a whole; `digests` is written last.
 images := dist/images/digests
@@ -137,7 +137,8 @@ schema: toolchain ## Generate docs/configuration.md and the JSON Schema from the
 	mv $(reference).new $(reference)
 
 .PHONY: bench
-bench: build native $(envoy) ## Compare the plugin and the native module with Envoy's jwt_authn (about fifteen minutes with the builds)
+bench: build $(envoy) ## Compare the plugin and the native module with Envoy's jwt_authn (about half an hour with the builds)
+	$(MAKE) --no-print-directory native PROFILED=1
 	cargo bench --locked --bench envoy
 
 # If today's nightly breaks a target, select another one, for example NIGHTLY=nightly-2026-05-16.
@@ -287,8 +288,10 @@ command_target = $(shell rustc --version --verbose 2>/dev/null | sed -n 's/^host
 
 .PHONY: release-modules
 release-modules: build images sbom ## Put plugin, native modules, images, chart and SBOM into dist/release
-	$(MAKE) --no-print-directory native NATIVE_ARCH=x86_64 native_module=$(release)/libmcp_federated_auth-x86_64.so
-	$(MAKE) --no-print-directory native NATIVE_ARCH=aarch64 native_module=$(release)/libmcp_federated_auth-aarch64.so
+	for arch in x86_64 aarch64; do \
+		$(MAKE) --no-print-directory native NATIVE_ARCH=$$arch native_module=$(release)/libmcp_federated_auth-$$arch.so \
+			$$([ $$arch != "$$(uname -m)" ] || echo PROFILED=1) || exit 1; \
+	done
 	cp $(module) $(images) $(release)
 	for layout in image artifact; do \
 		tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --directory dist/images/$$layout \
@@ -353,18 +356,47 @@ native_target := $(native_arch)-unknown-linux-gnu
 zig_target := $(native_arch)-linux-gnu.2.28
 zig := $(CURDIR)/.venv/zig/bin/zig
 link := $(CURDIR)/shells/dynamic-module/link
-built_native := $(target_dir)/$(native_target)/release/libmcp_federated_auth_dynamic_module.so
+native_build = ZIG=$(zig) ZIG_TARGET=$(zig_target) CC_$(subst -,_,$(native_target))=$(link)/zig-cc \
+	CFLAGS_$(subst -,_,$(native_target))=-fno-sanitize=all RUSTFLAGS="$$RUSTFLAGS $(1)" CARGO_TARGET_DIR='$(2)' \
+	cargo rustc --locked --release --package $(native_shell) --lib --crate-type cdylib --target $(native_target) \
+	-- -C linker=$(3) -C strip=symbols
+built_native = $(1)/$(native_target)/release/libmcp_federated_auth_dynamic_module.so
+
+# With PROFILED=1, as in a release, the compiler knows by a profile which code requests execute. Each
+# build makes its own profile, for this machine's architecture only: a profile names functions by
+# symbols that change with the target, the compiler and every crate.
+PROFILED ?=
+profile := $(abspath $(target_dir))/profile
+merged_profile := $(profile)/merged.profdata
+instrumented := $(profile)/instrumented.so
+native_flags := $(if $(PROFILED),-Cprofile-use=$(merged_profile))
+native_dir := $(if $(PROFILED),$(profile)/used,$(target_dir))
 
 .PHONY: $(native_module)
-$(native_module): toolchain $(zig)
+$(native_module): toolchain $(zig) $(if $(PROFILED),$(merged_profile))
 	$(say) 'Building the native module (about three minutes the first time)'
 	@rustup target list --installed | grep --quiet --line-regexp $(native_target) || rustup target add $(native_target)
-	ZIG=$(zig) ZIG_TARGET=$(zig_target) CC_$(subst -,_,$(native_target))=$(link)/zig-cc \
-		CFLAGS_$(subst -,_,$(native_target))=-fno-sanitize=all \
-		cargo rustc --locked --release --package $(native_shell) --lib --crate-type cdylib --target $(native_target) \
-		-- -C linker=$(link)/zig-cc -C strip=symbols
+	$(call native_build,$(native_flags),$(native_dir),$(link)/zig-cc)
 	@mkdir -p $(@D)
-	@cmp --silent $(built_native) $@ || install -m 644 $(built_native) $@
+	@cmp --silent $(call built_native,$(native_dir)) $@ || install -m 644 $(call built_native,$(native_dir)) $@
+
+# Cargo does not notice another profile, so what was built by the last one is removed.
+llvm_profdata = $(shell rustc --print sysroot)/lib/rustlib/$(command_target)/bin/llvm-profdata
+$(merged_profile): $(instrumented) $(envoy)
+	$(say) 'Making the profile: the loads of the benchmark in real Envoy'
+	rustup component add llvm-tools
+	rm -rf $(profile)/counts $(profile)/used
+	LLVM_PROFILE_FILE='$(profile)/counts/%p.profraw' INSTRUMENTED_MODULE='$(instrumented)' \
+		cargo bench --locked --bench envoy -- profile
+	$(llvm_profdata) merge --output=$@ $(profile)/counts/*.profraw
+
+# The system's linker, because Zig's does not know the option that instrumented code needs. The file,
+# and with it the profile, is made anew only if its content changes.
+$(instrumented): toolchain $(zig)
+	$(say) 'Building the instrumented native module (about three minutes the first time)'
+	$(call native_build,-Cprofile-generate,$(profile)/instrumented,cc)
+	@cmp --silent $(call built_native,$(profile)/instrumented) $@ \
+		|| install -m 644 $(call built_native,$(profile)/instrumented) $@
 
 # The module for arm64 on any machine, by QEMU: the tests of its callbacks, and some with Envoy for
 # arm64. All of those in Envoy would take an hour.

@@ -22,6 +22,7 @@ mod listeners;
 mod memory;
 mod options;
 mod processor_time;
+mod profile;
 mod requests;
 mod results;
 mod rounds;
@@ -46,6 +47,7 @@ async fn run(options: &Options) {
             Part::Scale => scale::run(options).await,
             Part::Memory => memory::run(options).await,
             Part::Start => start::run(options).await,
+            Part::Profile => profile::run(options).await,
         }
     }
 }

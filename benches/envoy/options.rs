@@ -6,9 +6,10 @@ use crate::filters::LeastWasm;
 
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
-PART is one of load, scale, memory, start, builds; without one, all run.
+PART is one of load, scale, memory, start, builds, profile; without one, all but profile run.
 builds compares the modules in OTHER_MODULES (paths separated by colons) with this tree's: plugins,
-or native modules, which end in .so";
+or native modules, which end in .so.
+profile measures nothing: the native module in INSTRUMENTED_MODULE counts what requests execute";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +24,16 @@ pub enum Part {
     Start,
     /// Other builds of the plugin compared with this one, if any are named.
     Builds,
+    /// The profile of an instrumented native module. Measures nothing.
+    Profile,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Load, Self::Scale, Self::Memory, Self::Start, Self::Builds];
+    const MEASURED: [Self; 5] = [Self::Load, Self::Scale, Self::Memory, Self::Start, Self::Builds];
+
+    fn find(name: &str) -> Option<Self> {
+        Self::MEASURED.into_iter().chain([Self::Profile]).find(|part| part.name() == name)
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -35,6 +42,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Start => "start",
             Self::Builds => "builds",
+            Self::Profile => "profile",
         }
     }
 }
@@ -53,8 +61,7 @@ impl Options {
         let mut options =
             Self { parts: Vec::new(), rounds: None, least_wasm: LeastWasm::WithFilterState };
         for argument in std::env::args().skip(1) {
-            let part = Part::ALL.into_iter().find(|part| part.name() == argument);
-            match (part, argument.parse()) {
+            match (Part::find(&argument), argument.parse()) {
                 (Some(part), _) => options.parts.push(part),
                 (None, Ok(rounds)) if rounds > 0 => options.rounds = Some(rounds),
                 // Cargo passes this option.
@@ -69,7 +76,7 @@ impl Options {
             }
         }
         if options.parts.is_empty() {
-            options.parts = Part::ALL.into();
+            options.parts = Part::MEASURED.into();
         }
         options
     }

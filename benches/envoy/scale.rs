@@ -1,6 +1,7 @@
 //! The cost of many keys, providers, access rules and MCP servers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -20,7 +21,11 @@ const ROUNDS: usize = 100;
 pub async fn run(options: &Options) {
     let rounds = options.rounds(ROUNDS);
     let providers = identity_providers().await;
-    let mut listeners = start(&providers).await;
+    let mut listeners = start(&providers, |case| match case.is_native {
+        true => Module::Native(native_module_path()),
+        false => Module::Plugin,
+    })
+    .await;
     let mut results = Vec::new();
     for load in [Load::Hot, Load::New] {
         eprintln!("scale, {}", load.name());
@@ -46,6 +51,28 @@ pub async fn run(options: &Options) {
         print(*load, samples);
     }
     save(&results);
+}
+
+/// Sends the requests of all cases through this native module, and measures nothing.
+pub async fn exercise(module: &Path, rounds: usize) {
+    let providers = identity_providers().await;
+    let mut listeners = start(&providers, |_| Module::Native(module.to_owned())).await;
+    for load in [Load::Hot, Load::New] {
+        for _ in 0..rounds {
+            let requests = AllRequests::new(load, &providers);
+            for (case, client) in CASES.iter().zip(&mut listeners.clients) {
+                Sample::take(&listeners.envoy, client, requests.for_case(case), 200).await;
+            }
+        }
+    }
+    listeners.envoy.quit().await;
+}
+
+/// What a listener's filter is.
+enum Module {
+    Plugin,
+    /// The native module in this file.
+    Native(PathBuf),
 }
 
 /// The size of a listener's plugin configuration.
@@ -250,7 +277,10 @@ async fn identity_providers() -> BTreeMap<usize, IdentityProvider> {
     providers
 }
 
-async fn start(providers: &BTreeMap<usize, IdentityProvider>) -> Listeners {
+async fn start(
+    providers: &BTreeMap<usize, IdentityProvider>,
+    module: impl Fn(&Case) -> Module,
+) -> Listeners {
     let filters: Vec<Vec<Value>> = CASES
         .iter()
         .enumerate()
@@ -263,9 +293,9 @@ async fn start(providers: &BTreeMap<usize, IdentityProvider>) -> Listeners {
                     set_servers(configuration, case.servers);
                 }
             };
-            let plugin = match case.is_native {
-                true => filters::native_with(&native_module_path(), configure),
-                false => filters::plugin_with(configure),
+            let plugin = match module(case) {
+                Module::Plugin => filters::plugin_with(configure),
+                Module::Native(file) => filters::native_with(&file, configure),
             };
             match case.kind {
                 Rules::Paths => vec![plugin],

@@ -131,6 +131,20 @@ impl Envoy {
         response.text().await.expect("its responses are text")
     }
 
+    /// Ends Envoy in order, and waits for its exit.
+    ///
+    /// # Panics
+    ///
+    /// If it is shared with other stacks, or still runs after 30 s.
+    pub async fn quit(self) {
+        let Home::Own(process, _) = &self.home else { panic!("other stacks use this Envoy") };
+        let url = format!("http://{}/quitquitquit", self.admin);
+        let response = self.client.post(url).send().await;
+        response.expect("the admin interface answers");
+        let status = process.await_exit().await;
+        assert!(status.success(), "Envoy exited ({status}):\n{}", process.log_tail());
+    }
+
     /// All counters and gauges.
     pub async fn stats(&self) -> Vec<(String, u64)> {
         self.assert_alone();
