@@ -221,6 +221,8 @@ impl ListFilter {
                 self.form = Form::Unknown { held, blank };
                 BodyPlan::Hold
             }
+            // It is too long to be held, and a list may follow.
+            None if !is_last => self.refuse(None),
             _ if !is_list || text.is_empty() => BodyPlan::pass(held, false),
             _ => self.refuse(None),
         }

@@ -376,6 +376,28 @@ fn white_space_that_trickles_in_is_read_once() {
 }
 
 #[test]
+fn a_list_behind_more_white_space_than_is_read_is_refused() {
+    let blank = " ".repeat(1001);
+    let marked = format!("\u{feff}{blank}");
+    let begun = [&*b" ".repeat(1001), &[0xc2]].concat();
+    for (asked, before) in [
+        (list(), blank.as_bytes()),
+        (list(), marked.as_bytes()),
+        (list(), &*begun),
+        (call(), marked.as_bytes()),
+        (call(), &*begun),
+    ] {
+        let after: &[u8] = if before.ends_with(&[0xc2]) { &[0xa0] } else { b"" };
+        let hidden = HIDDEN.replace("\"id\":1", "\"id\":7");
+        let shown = forwarded_bytes(message_filter(asked), [before, after, hidden.as_bytes()]);
+        assert_eq!(shown, None);
+    }
+    // The twins: white space alone, and white space that passes as it arrives.
+    assert_eq!(sent(list(), [&*" ".repeat(1000)]), Some(format!("{}|", " ".repeat(1000))));
+    assert_eq!(sent(call(), [&*blank, SHOWN]), Some(format!("{blank}{SHOWN}|")));
+}
+
+#[test]
 fn an_event_without_an_empty_line_is_filtered_too() {
     assert_eq!(streamed(list(), [format!("data: {HIDDEN}").as_bytes()]), format!("data: {SHOWN}"));
 }
