@@ -237,6 +237,26 @@ fn documents_that_do_not_exist_do_not_affect_a_known_client() {
 }
 
 #[test]
+fn a_crowd_that_waits_for_one_document_does_not_stop_clients_of_other_hosts() {
+    let mut configuration = with_login();
+    configuration["login"]["client_metadata"] =
+        json!({"client.example": "client", "slow.example": "slow"});
+    let gateway = Gateway::start_with(&configuration);
+    let slow = authorize("https://slow.example/page.json", &[]);
+    let open = || Browser::default().visit(&gateway, &slow, "cross-site");
+    let crowd: Vec<u32> = (0..256).map(|_| open()).collect();
+    assert_eq!(gateway.vm.calls().len(), 1, "all wait for the same document");
+    assert_eq!(responded(&gateway.vm.outcome(open())).status, 503);
+    let id = visit(&gateway);
+    assert!(is_waiting(&gateway, id), "the document of the other host is fetched");
+    assert_eq!(crowd.iter().filter(|id| is_waiting(&gateway, **id)).count(), 128);
+    let call = gateway.vm.calls().remove(1);
+    let document = json!({"client_id": GENUINE, "redirect_uris": [REDIRECT_URI]});
+    gateway.vm.respond(&call, "200", &[], document.to_string().as_bytes());
+    assert_eq!(responded(&gateway.vm.outcome(id)).status, 200);
+}
+
+#[test]
 fn a_missing_cluster_does_not_stop_a_known_client() {
     let gateway = with_documents();
     let id = visit(&gateway);

@@ -121,7 +121,7 @@ impl<H: Host> Engine<H> {
                     logins.documents.on_fetched(url.clone(), Err(fault), now);
                     return self.await_client(stream, url, request, now);
                 }
-                if self.is_crowded() {
+                if self.is_crowded(|awaited| awaited.is_document_of(url.host())) {
                     return Some(Login::busy(None, LoginStage::Authorize));
                 }
                 let awaited = AwaitedByLogin::Client(url, request);
@@ -164,7 +164,7 @@ impl<H: Host> Engine<H> {
                     logins.endpoints[id].on_fetched(Err(fault), now);
                     return self.await_endpoints(stream, id, awaiting, now);
                 }
-                if self.is_crowded() {
+                if self.is_crowded(|awaited| awaited.is_endpoints_of(id)) {
                     return Some(Login::busy(Some(id), awaiting.stage()));
                 }
                 let awaited = AwaitedByLogin::Endpoints(id, awaiting);

@@ -24,6 +24,9 @@ const MAX_BODIES: usize = 1024;
 const MAX_OVERDUE: usize = 256;
 /// Maximum number of logins that wait for anything else.
 const MAX_WAITING: usize = 256;
+/// How many of these may wait for the documents of one host, or for the endpoints of one provider: a
+/// slow one leaves room for the others.
+const MAX_WAITING_FOR_ONE: usize = 128;
 /// Timeout for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the proxy may hold back a body of which it has received a part.
@@ -50,6 +53,18 @@ pub(in crate::engine) enum AwaitedByLogin {
     Endpoints(ProviderId, Box<AwaitingEndpoints>),
     /// The response of the provider's token endpoint.
     Exchange(CalloutId, ProviderId, Box<Exchange>),
+}
+
+impl AwaitedByLogin {
+    /// Whether this is a document of this host.
+    pub(super) fn is_document_of(&self, host: &str) -> bool {
+        matches!(self, Self::Client(url, _) if url.host() == host)
+    }
+
+    /// Whether these are the endpoints of this provider.
+    pub(super) fn is_endpoints_of(&self, provider: ProviderId) -> bool {
+        matches!(self, Self::Endpoints(id, _) if *id == provider)
+    }
 }
 
 impl<H: Host> Engine<H> {
@@ -135,8 +150,10 @@ impl<H: Host> Engine<H> {
         self.streams.set(stream, State::Login(Box::new(WaitingLogin { awaited, deadline })));
     }
 
-    pub(super) fn is_crowded(&self) -> bool {
+    /// Whether no further login may wait. `is_same`: those that wait for the same host or provider.
+    pub(super) fn is_crowded(&self, is_same: impl Fn(&AwaitedByLogin) -> bool) -> bool {
         self.streams.other_logins() >= MAX_WAITING
+            || self.streams.logins(is_same).len() >= MAX_WAITING_FOR_ONE
     }
 
     /// Continues logins that waited for a document.
