@@ -302,9 +302,11 @@ environment_variables:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- /* It may also be the word `local`. */}}
+{{- $store := ternary $plugin.replay_store dict (kindIs "map" $plugin.replay_store) }}
 {{- $single := dict
   "users.scim.cluster" (dig "scim" "cluster" "" ($plugin.users | default dict))
-  "replay_store.redis.cluster" (dig "redis" "cluster" "" ($plugin.replay_store | default dict)) }}
+  "replay_store.redis.cluster" (dig "redis" "cluster" "" $store) }}
 {{- range $index, $provider := $plugin.providers }}
 {{- $_ := set $single (printf "providers[%d].cluster" $index) ($provider.cluster | default "") }}
 {{- end }}

@@ -491,3 +491,13 @@ async fn a_cluster_that_is_missing_or_would_be_for_two_hosts_is_refused() {
     ])
     .await;
 }
+
+/// The default, written down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_each_envoy_needs_no_cluster() {
+    let mut values = example_values();
+    values["plugin"]["replay_store"] = json!("local");
+    let resources = resources(&values).await;
+    let envoy = configuration("envoy.yaml", &resources);
+    assert!(envoy.contains("replay_store: local"), "{envoy}");
+}
