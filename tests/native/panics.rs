@@ -7,24 +7,24 @@ use crate::module::symbols;
 use crate::routes::add_route_of;
 use crate::support::{SOON, envoys, module, panicking_module, timers};
 
-/// Hooks that run code: a test below makes each of them panic.
-const TESTED: [&str; 16] = [
-    "http_filter_config_destroy",
-    "http_filter_config_http_callout_done",
-    "http_filter_config_new",
-    "http_filter_config_scheduled",
-    "http_filter_destroy",
-    "http_filter_new",
-    "http_filter_per_route_config_destroy",
-    "http_filter_per_route_config_new",
-    "http_filter_request_body",
-    "http_filter_request_headers",
-    "http_filter_request_trailers",
-    "http_filter_response_body",
-    "http_filter_response_headers",
-    "http_filter_response_trailers",
-    "http_filter_scheduled",
-    "program_init",
+/// Hooks that run code, and the callback in which a test below makes each of them panic.
+const TESTED: [(&str, &str); 16] = [
+    ("http_filter_config_destroy", "config_destroy"),
+    ("http_filter_config_http_callout_done", "config_callout_done"),
+    ("http_filter_config_new", "config_new"),
+    ("http_filter_config_scheduled", "config_scheduled"),
+    ("http_filter_destroy", "stream_destroyed"),
+    ("http_filter_new", "stream_new"),
+    ("http_filter_per_route_config_destroy", "route_config_destroy"),
+    ("http_filter_per_route_config_new", "route_config_new"),
+    ("http_filter_request_body", "request_body"),
+    ("http_filter_request_headers", "request_headers"),
+    ("http_filter_request_trailers", "request_trailers"),
+    ("http_filter_response_body", "response_body"),
+    ("http_filter_response_headers", "response_headers"),
+    ("http_filter_response_trailers", "response_trailers"),
+    ("http_filter_scheduled", "scheduled"),
+    ("program_init", "program_init"),
 ];
 
 /// Hooks that return a constant, and cannot panic.
@@ -42,9 +42,19 @@ const CONSTANT: [&str; 9] = [
 
 #[test]
 fn each_exported_hook_is_tested_or_constant() {
-    let known = TESTED.iter().chain(&CONSTANT);
+    let known = TESTED.iter().map(|(hook, _)| hook).chain(&CONSTANT);
     let known = known.map(|hook| format!("envoy_dynamic_module_on_{hook}")).collect();
     assert_eq!(symbols(&module(), true), known);
+    // A table alone would still list a hook whose test is gone.
+    let (_, tests) = include_str!("panics.rs").split_once("\nasync fn assert_serves").unwrap();
+    for (hook, callback) in TESTED {
+        let is_injected = ["\"", "x-panic-in: "].iter().any(|start| {
+            let name = format!("{start}{callback}");
+            let mut ends = tests.match_indices(&name).map(|(at, _)| &tests[at + name.len()..]);
+            ends.any(|end| end.starts_with(['"', '\\']))
+        });
+        assert!(is_injected, "{hook}: no test makes {callback} panic");
+    }
 }
 
 /// The example with a module that panics on request, with rules that read messages.
