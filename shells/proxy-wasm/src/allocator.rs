@@ -191,6 +191,7 @@ mod tests {
             // SAFETY: the size is not 0, and the block has that size.
             let data = unsafe { free_lists.alloc(layout) };
             assert!(data.addr().is_multiple_of(alignment));
+            // SAFETY: it has that size, and nothing else uses it.
             unsafe { data.write_bytes(value, size) };
             Self { data, layout, value }
         }
@@ -206,6 +207,7 @@ mod tests {
             self.data = unsafe { free_lists.realloc(self.data, self.layout, size) };
             self.assert_intact(self.layout.size().min(size));
             self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
+            // SAFETY: it has that size, and nothing else uses it.
             unsafe { self.data.write_bytes(self.value, size) };
         }
 

@@ -14,6 +14,7 @@ extern "C" fn envoy_dynamic_module_callback_log_enabled(level: u32) -> bool {
 }
 
 fn define(name: Buffer, labels: *const Buffer, count: usize, id: *mut usize) -> u32 {
+    // SAFETY: the module guarantees that there are `count` labels until the callback returns.
     let labels = unsafe { std::slice::from_raw_parts(labels, count) };
     let labels = labels.iter().map(|label| text(*label)).collect();
     with(|proxy| {
@@ -22,12 +23,14 @@ fn define(name: Buffer, labels: *const Buffer, count: usize, id: *mut usize) -> 
         }
         let mut metrics = METRICS.lock().unwrap();
         metrics.push((text(name), labels));
+        // SAFETY: the module guarantees that there is room for an ID.
         unsafe { *id = metrics.len() - 1 };
         0
     })
 }
 
 fn record(id: usize, values: *const Buffer, count: usize, change: impl Fn(u64) -> u64) -> u32 {
+    // SAFETY: the module guarantees that there are `count` values until the callback returns.
     let values = unsafe { std::slice::from_raw_parts(values, count) };
     let (name, labels) = METRICS.lock().unwrap()[id].clone();
     with(|proxy| {
@@ -105,6 +108,7 @@ extern "C" fn envoy_dynamic_module_callback_http_filter_config_http_callout(
         fields: fields(raw, count),
         milliseconds,
     };
+    // SAFETY: the module guarantees that there is room for an ID.
     unsafe { *id = callout.id };
     with(|proxy| {
         if proxy.refuses_callouts {
@@ -121,12 +125,14 @@ fn new_scheduler(number: usize) -> *mut c_void {
 }
 
 fn commit(scheduler: *mut c_void, is_config: bool) {
+    // SAFETY: the pointer is from `new_scheduler`, and the module does not use it after `delete`.
     let (thread, number) = unsafe { *scheduler.cast::<(ThreadId, usize)>() };
     EVENTS.lock().unwrap().entry(thread).or_default().push_back((is_config, number));
 }
 
 fn delete(scheduler: *mut c_void) {
     SCHEDULERS.fetch_sub(1, Ordering::SeqCst);
+    // SAFETY: the pointer is from `new_scheduler`, and the module deletes it once.
     drop(unsafe { Box::from_raw(scheduler.cast::<(ThreadId, usize)>()) });
 }
 
@@ -192,6 +198,7 @@ extern "C" fn envoy_dynamic_module_callback_http_get_headers(
         let stream = proxy.stream(stream);
         for (index, (name, value)) in stream.map(map).clone().iter().enumerate() {
             let field = RawField { name: stream.lend(name), value: stream.lend(value) };
+            // SAFETY: the module guarantees room for as many fields as the map has.
             unsafe { out.add(index).write(field) };
         }
     });
@@ -301,6 +308,7 @@ extern "C" fn envoy_dynamic_module_callback_http_get_body_chunks(
         let (first, second) = body.split_at(body.len() / 2);
         for (index, half) in [first, second].into_iter().enumerate() {
             let lent = stream.lend(half);
+            // SAFETY: the module guarantees room for as many chunks as there are, which is two.
             unsafe { out.add(index).write(lent) };
         }
         true

@@ -163,6 +163,8 @@ impl EnvoyStream {
 fn bytes<'a>(buffer: Buffer) -> &'a [u8] {
     match buffer.data.is_null() {
         true => &[],
+        // SAFETY: the module guarantees that its bytes exist until the callback returns; every use
+        // ends before that.
         false => unsafe { std::slice::from_raw_parts(buffer.data, buffer.length) },
     }
 }
@@ -176,6 +178,7 @@ fn buffer(bytes: &[u8]) -> Buffer {
 }
 
 fn fields(fields: *const RawField, count: usize) -> Vec<(String, String)> {
+    // SAFETY: the module guarantees that there are `count` fields until the callback returns.
     let fields = unsafe { std::slice::from_raw_parts(fields, count) };
     fields.iter().map(|field| (text(field.name), text(field.value))).collect()
 }
@@ -193,6 +196,7 @@ impl Envoy {
         PROXY.set(Proxy::default());
         EVENTS.lock().unwrap().clear();
         METRICS.lock().unwrap().clear();
+        // SAFETY: it has no arguments, and may be called more than once.
         let version = unsafe { envoy_dynamic_module_on_program_init() };
         assert!(!version.is_null());
         // The module's panic hook would write a failed test's message into this Envoy's log.
@@ -214,6 +218,7 @@ impl Envoy {
     pub fn configure(&self, filter_name: &str, configuration: &str) -> Option<usize> {
         let config = new_handle();
         with(|proxy| proxy.is_freezing = false);
+        // SAFETY: both buffers exist during the call, and the handle is new.
         let pointer = unsafe {
             envoy_dynamic_module_on_http_filter_config_new(
                 handle(config),
@@ -235,6 +240,7 @@ impl Envoy {
             proxy.callouts.retain(|callout| callout.config != config);
             proxy.configs.remove(&config).expect("the configuration exists")
         });
+        // SAFETY: the module made this pointer, and it was removed above: it is destroyed once.
         unsafe {
             envoy_dynamic_module_on_http_filter_config_destroy(std::ptr::with_exposed_provenance(
                 pointer,
@@ -244,6 +250,7 @@ impl Envoy {
 
     /// Configures a route; `None` if the module refuses.
     pub fn configure_route(&self, configuration: &str) -> Option<usize> {
+        // SAFETY: both buffers exist during the call.
         let pointer = unsafe {
             envoy_dynamic_module_on_http_filter_per_route_config_new(
                 buffer(b"mcp-federated-auth"),
@@ -254,6 +261,7 @@ impl Envoy {
     }
 
     pub fn remove_route(&self, route: usize) {
+        // SAFETY: the pointer is from `configure_route`, and a test removes a route once.
         unsafe {
             envoy_dynamic_module_on_http_filter_per_route_config_destroy(
                 std::ptr::with_exposed_provenance(route),
@@ -281,6 +289,7 @@ impl Envoy {
             stream
         });
         let own_config = with(|proxy| proxy.configs[&config]);
+        // SAFETY: the configuration is one that was not destroyed, and the handle is new.
         let pointer = unsafe {
             envoy_dynamic_module_on_http_filter_new(
                 std::ptr::with_exposed_provenance(own_config),
@@ -288,6 +297,7 @@ impl Envoy {
             )
         };
         with(|proxy| proxy.stream(handle(stream)).pointer = pointer.expose_provenance());
+        // SAFETY: the module made this pointer just now, or it is null.
         let status = in_callback(stream, || unsafe {
             envoy_dynamic_module_on_http_filter_request_headers(handle(stream), pointer, is_end)
         });
@@ -304,6 +314,7 @@ impl Envoy {
     pub fn send_body(&self, stream: usize, part: &[u8], is_end: bool) -> u32 {
         let pointer = self.pointer(stream);
         with(|proxy| proxy.stream(handle(stream)).received = part.to_vec());
+        // SAFETY: the filter of a stream that exists was not destroyed.
         let status = in_callback(stream, || unsafe {
             envoy_dynamic_module_on_http_filter_request_body(handle(stream), pointer, is_end)
         });
@@ -327,6 +338,7 @@ impl Envoy {
                 .map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()));
             proxy.stream(handle(stream)).trailers = trailers.collect();
         });
+        // SAFETY: the filter of a stream that exists was not destroyed.
         in_callback(stream, || unsafe {
             envoy_dynamic_module_on_http_filter_request_trailers(handle(stream), pointer)
         })
@@ -395,6 +407,7 @@ impl Envoy {
         let stream = new_handle();
         with(|proxy| proxy.streams.insert(stream, EnvoyStream::default()));
         let (raw, null) = (handle(stream), std::ptr::null());
+        // SAFETY: the module checks its pointers for null, and the stream exists.
         unsafe {
             assert!(envoy_dynamic_module_on_http_filter_new(null, raw).is_null());
             assert_eq!(envoy_dynamic_module_on_http_filter_request_headers(raw, null, false), 1);
@@ -425,6 +438,7 @@ impl Envoy {
     fn deliver(&self, is_config: bool, number: usize) {
         if is_config {
             let Some(pointer) = with(|proxy| proxy.configs.get(&number).copied()) else { return };
+            // SAFETY: a configuration that is known was not destroyed.
             unsafe {
                 envoy_dynamic_module_on_http_filter_config_scheduled(
                     handle(number),
@@ -435,6 +449,7 @@ impl Envoy {
         } else if with(|proxy| proxy.streams.contains_key(&number)) {
             let pointer = self.pointer(number);
             with(|proxy| proxy.scheduled += 1);
+            // SAFETY: the filter of a stream that exists was not destroyed.
             unsafe { envoy_dynamic_module_on_http_filter_scheduled(handle(number), pointer, 0) };
             with(|proxy| proxy.streams.get_mut(&number).map(EnvoyStream::spoil));
         }
@@ -495,6 +510,7 @@ impl Envoy {
         let pointer = std::ptr::with_exposed_provenance(pointer);
         let config = handle(callout.config);
         match response {
+            // SAFETY: a configuration that is known was not destroyed; both lists are empty.
             None => unsafe {
                 envoy_dynamic_module_on_http_filter_config_http_callout_done(
                     config,
@@ -511,6 +527,7 @@ impl Envoy {
                 let field = RawField { name: buffer(b":status"), value: buffer(status.as_bytes()) };
                 let (first, second) = body.split_at(body.len() / 2);
                 let chunks = [buffer(first), buffer(second)];
+                // SAFETY: as above; the field and the two parts exist during the call.
                 unsafe {
                     envoy_dynamic_module_on_http_filter_config_http_callout_done(
                         config,
@@ -610,6 +627,7 @@ fn destroy(stream: usize) {
     });
     let Some(pointer) = pointer else { return };
     if pointer != 0 {
+        // SAFETY: the module made this pointer, and it was taken above: it is destroyed once.
         unsafe {
             envoy_dynamic_module_on_http_filter_destroy(std::ptr::with_exposed_provenance(pointer));
         }
