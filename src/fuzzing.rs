@@ -5,13 +5,14 @@
 //! Functions return whether their input was accepted, so that a test can check that seeds are.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use crate::access::{fuzz_message, fuzz_path};
-use crate::callout::CalloutRequest;
+use crate::callout::{CalloutRequest, CalloutResponse};
 use crate::config::Config;
 use crate::engine::authenticator::RequestEdits;
 use crate::engine::host::{CalloutId, Host, HostRefused, SharedValue, StreamId};
@@ -64,6 +65,16 @@ impl<'a> Request<'a> {
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.into_bytes()));
         Self { fields: fields.into(), body: &[] }
+    }
+
+    /// The same, read as the response to a callout.
+    fn as_callout_response(&self) -> CalloutResponse {
+        let field = |wanted: &str| {
+            let mut fields = self.fields.iter();
+            let (_, value) = fields.find(|(name, _)| name == wanted)?;
+            String::from_utf8(value.clone()).ok()
+        };
+        CalloutResponse::new(field, self.body.len(), self.body.to_vec())
     }
 
     /// Passes its head to `read`.
@@ -142,12 +153,85 @@ impl Harness {
     }
 }
 
-/// A host that records how one request ends. No token was spent before.
+/// A gateway with a login, whose users are in a directory. Signatures are not verified.
+pub struct Gateway(Config);
+
+impl Gateway {
+    const CONFIGURATION: &[u8] = include_bytes!("fuzzing/gateway.json");
+    /// The provider's metadata document and its key set in one.
+    const PROVIDER: &[u8] = include_bytes!("fuzzing/provider.json");
+
+    /// `None` if the configuration is refused.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        Config::without_secrets(Self::CONFIGURATION).ok().map(Self)
+    }
+
+    /// The responses to the requests of a conversation: its parts are divided by zero bytes. A part
+    /// is the response to the oldest callout, if one is under way, and otherwise a request.
+    ///
+    /// # Panics
+    ///
+    /// If a response is one that no client may get.
+    #[must_use]
+    pub fn converse(&self, conversation: &[u8]) -> Vec<Response> {
+        let budget = VerificationBudget::unlimited();
+        let host = Recorder { makes_callouts: true, ..Recorder::default() };
+        let mut engine = Engine::with_parts(self.0.clone(), host, Box::new(AcceptAll), budget);
+        let mut streams: Vec<StreamId> = Vec::new();
+        engine.on_tick();
+        // Its metadata document, then its keys.
+        for callout in [CalloutId(1), CalloutId(2)] {
+            engine.host().callouts.clear();
+            let field = |name| (name == ":status").then(|| "200".to_owned());
+            let size = Self::PROVIDER.len();
+            let response = CalloutResponse::new(field, size, Self::PROVIDER.to_vec());
+            engine.on_callout_response(callout, Some(response));
+        }
+        for (number, part) in (1..).zip(conversation.split(|byte| *byte == 0).take(16)) {
+            let message = Request::new(part);
+            if let Some(callout) = engine.host().callouts.pop_front() {
+                engine.on_callout_response(callout, Some(message.as_callout_response()));
+            } else {
+                let stream = StreamId(number);
+                streams.push(stream);
+                engine.host().body = message.body.to_vec();
+                let action = message.with_head(|head| engine.on_request_head(stream, head));
+                if action != HeadAction::Continue && !message.body.is_empty() {
+                    engine.on_request_body(stream, message.body.len(), true);
+                }
+            }
+            engine.on_tick();
+        }
+        for callout in std::mem::take(&mut engine.host().callouts) {
+            engine.on_callout_response(callout, None);
+        }
+        streams.into_iter().for_each(|stream| engine.on_stream_end(stream));
+        let responses = std::mem::take(&mut engine.host().responses);
+        responses.iter().for_each(assert_presentable);
+        responses
+    }
+}
+
+/// The engine responds with 500 only if its host fails, and no field can hold a line break.
+fn assert_presentable(response: &Response) {
+    assert_ne!(response.status, 500);
+    for (name, value) in &response.headers {
+        assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{name}: {value:?}");
+    }
+}
+
+/// A host that records how requests end. No token was spent before.
 #[derive(Default)]
 struct Recorder {
     body: Vec<u8>,
     is_refused: bool,
     edits: RequestEdits,
+    responses: Vec<Response>,
+    shared: RefCell<BTreeMap<String, Vec<u8>>>,
+    makes_callouts: bool,
+    callouts: VecDeque<CalloutId>,
+    last_callout: u64,
 }
 
 impl Host for Recorder {
@@ -163,16 +247,27 @@ impl Host for Recorder {
         true
     }
 
-    fn shared_value(&self, _: &str) -> SharedValue {
-        (None, None)
+    fn shared_value(&self, name: &str) -> SharedValue {
+        (self.shared.borrow().get(name).cloned(), None)
     }
 
-    fn replace_shared_value(&self, _: &str, _: &[u8], _: Option<u32>) -> bool {
+    fn replace_shared_value(&self, name: &str, value: &[u8], _: Option<u32>) -> bool {
+        self.shared.borrow_mut().insert(name.to_owned(), value.to_vec());
         true
     }
 
+    fn random_bytes(&self) -> Option<[u8; 32]> {
+        Some([7; 32])
+    }
+
     fn call(&mut self, _: &CalloutRequest, _: Duration) -> Option<CalloutId> {
-        None
+        if !self.makes_callouts {
+            return None;
+        }
+        self.last_callout = self.last_callout.wrapping_add(1);
+        let callout = CalloutId(self.last_callout);
+        self.callouts.push_back(callout);
+        Some(callout)
     }
 
     fn is_open(&mut self, _: StreamId) -> bool {
@@ -200,8 +295,9 @@ impl Host for Recorder {
         Some(0)
     }
 
-    fn respond(&mut self, _: StreamId, _: Response) -> Result<(), HostRefused> {
+    fn respond(&mut self, _: StreamId, response: Response) -> Result<(), HostRefused> {
         self.is_refused = true;
+        self.responses.push(response);
         Ok(())
     }
 

@@ -28,7 +28,7 @@ fn the_seeds_are_accepted_and_satisfy_the_properties_of_the_parsers() {
         let text = String::from_utf8_lossy(seed);
         match target {
             // The scripted Envoy of the native module reads the last ones.
-            "authenticator" | "claims" | "configuration" | "hooks" => true,
+            "authenticator" | "claims" | "configuration" | "gateway" | "hooks" => true,
             "bearer_token" => Request::new(seed).with_head(fuzz_bearer_token),
             "certificates" => fuzz_certificate(&text),
             "discovery" => fuzz_metadata(seed),
@@ -77,4 +77,17 @@ fn some_seed_requests_pass_every_check() {
     assert!(matches!(judged(&gullible, 3), Outcome::As(_)));
     assert_eq!(judged(&strict, 3), Outcome::None);
     assert_eq!(judged(&strict, 4), Outcome::WithoutToken);
+}
+
+#[test]
+fn the_seed_conversations_reach_the_login_and_the_directory() {
+    let gateway = Gateway::new().unwrap();
+    let conversations = &all()["gateway"];
+    let statuses = |seed: &Vec<u8>| -> Vec<u16> {
+        gateway.converse(seed).iter().map(|response| response.status).collect()
+    };
+    let statuses: Vec<_> = conversations.iter().map(statuses).collect();
+    // A registration; the pages of two clients; a code that the gateway never issued; a user whom
+    // the directory knows.
+    assert_eq!(statuses, [vec![201], vec![200, 200], vec![400], vec![]]);
 }

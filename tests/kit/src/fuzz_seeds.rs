@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::{
-    Algorithm, SigningKey, claims, code_blocks, plugin_configurations, repository_root, yaml,
+    Algorithm, SigningKey, claims, code_blocks, form_of, plugin_configurations, repository_root,
+    s256, yaml,
 };
 use serde_json::{Value, json};
 
@@ -60,6 +61,63 @@ pub fn fuzz_seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("shared_state", vec![state(), published(&key_sets[0]), spent_tokens()]),
         ("key_set", bytes(key_sets)),
         ("hooks", callbacks()),
+        ("gateway", bytes(conversations(&forged))),
+    ]
+}
+
+/// Conversations with a gateway: requests, and the responses to its callouts.
+fn conversations(token: &str) -> [String; 4] {
+    let client = "https://client.example/client.json";
+    let redirect_uri = "http://localhost:7777/callback";
+    let metadata = json!({"redirect_uris": [redirect_uri], "client_name": "Client"});
+    let document = json!({
+        "client_id": client, "client_name": "Client", "redirect_uris": [redirect_uri],
+    });
+    let authorization = |client: &str| {
+        let query = form_of(&[
+            ("response_type", "code"),
+            ("client_id", client),
+            ("redirect_uri", redirect_uri),
+            ("code_challenge", &s256("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")),
+            ("code_challenge_method", "S256"),
+            ("state", "s"),
+            ("resource", "https://mcp.example.com/mcp"),
+        ]);
+        let cookies = "__Host-a=1; b=\"2\"";
+        format!(
+            ":method: GET\n:path: /oauth/authorize?{query}\n:authority: mcp.example.com\n\
+             cookie: {cookies}\nsec-fetch-mode: navigate\nsec-fetch-dest: document"
+        )
+    };
+    let post = |path: &str, media_type: &str, body: &str| {
+        format!(
+            ":method: POST\n:path: {path}\n:authority: mcp.example.com\n\
+             content-type: {media_type}\n\n{body}"
+        )
+    };
+    let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+    let user = json!({"totalResults": 1, "Resources": [{"userName": "ada", "active": true}]});
+    [
+        post("/oauth/register", json, &metadata.to_string()),
+        [
+            authorization("known"),
+            authorization(client),
+            format!(":status: 200\ncontent-type: {json}\n\n{document}"),
+        ]
+        .join("\0"),
+        post(
+            "/oauth/token",
+            form,
+            "grant_type=authorization_code&client_id=known&code=c&redirect_uri=http%3A%2F%2Flocalhost",
+        ),
+        [
+            format!(
+                ":method: POST\n:path: /mcp\n:authority: mcp.example.com\n\
+                 authorization: Bearer {token}"
+            ),
+            format!(":status: 200\ncontent-type: application/scim+json\n\n{user}"),
+        ]
+        .join("\0"),
     ]
 }
 
