@@ -1,11 +1,14 @@
 //! A panic ends one request, and never Envoy.
 
 use serde_json::json;
-use testbed::{Bootstrap, RawResponse, RawServer, Response, Stack, StackBuilder, raw_exchange};
+use testbed::{
+    Bootstrap, RawResponse, RawServer, Response, Stack, StackBuilder, panicking_module_path,
+    raw_exchange,
+};
 
 use crate::module::symbols;
 use crate::routes::add_route_of;
-use crate::support::{SOON, envoys, module, panicking_module, timers};
+use crate::support::{SOON, envoys, module, timers};
 
 /// Hooks that run code, and the callback in which a test below makes each of them panic.
 const TESTED: [(&str, &str); 16] = [
@@ -59,7 +62,7 @@ fn each_exported_hook_is_tested_or_constant() {
 
 /// The example with a module that panics on request, with rules that read messages.
 fn builder() -> StackBuilder {
-    Stack::builder().native(panicking_module()).alone().configure(|configuration| {
+    Stack::builder().native(panicking_module_path()).alone().configure(|configuration| {
         configuration["access"] = json!({"default": "allow", "rules": [{
             "name": "read",
             "match": {"mcp_methods": ["tools/call"], "mcp_names": ["missing_tool"]},
@@ -227,7 +230,7 @@ async fn a_panic_while_a_configuration_is_read_refuses_it() {
 
 /// The same, with a route that has its own configuration.
 fn builder_with_route() -> StackBuilder {
-    let module = json!({"module": {"local": {"filename": panicking_module()}}});
+    let module = json!({"module": {"local": {"filename": panicking_module_path()}}});
     builder().edit(move |bootstrap| {
         let configuration = bootstrap.plugin_configuration().clone();
         add_route_of(bootstrap, "/other", &module, &configuration);

@@ -13,11 +13,6 @@ pub fn module() -> PathBuf {
     native_module_path()
 }
 
-/// A module that panics on request.
-pub fn panicking_module() -> PathBuf {
-    existing("target/debug/libmcp_federated_auth_dynamic_module.so")
-}
-
 fn existing(path: &str) -> PathBuf {
     let path = repository_root().join(path);
     assert!(path.is_file(), "{} does not exist: run `make native-tests`", path.display());

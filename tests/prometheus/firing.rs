@@ -5,13 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::{
     Algorithm, Bootstrap, Port, Prometheus, RawServer, Response, SigningKey, Stack, StackBuilder,
-    form_of, raw_exchange, repository_root,
+    form_of, panicking_module_path, raw_exchange,
 };
 use tokio::time::sleep;
 
@@ -89,7 +88,7 @@ impl World {
                 .start()
                 .await,
             keys: stack(keys).start().await,
-            panics: stack(json!({})).native(panicking_module()).start().await,
+            panics: stack(json!({})).native(panicking_module_path()).start().await,
             store: stack(json!({"replay_store": store}))
                 .configure(|configuration| {
                     configuration["providers"][0]["jti"] = json!("single_use")
@@ -165,12 +164,6 @@ fn working() -> StackBuilder {
         bootstrap.plugin()["vm_config"]["environment_variables"] =
             json!({"key_values": {"MCP_AUTH_SECRET": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="}});
     })
-}
-
-fn panicking_module() -> PathBuf {
-    let path = repository_root().join("target/debug/libmcp_federated_auth_dynamic_module.so");
-    assert!(path.is_file(), "{} does not exist: run `make native-tests`", path.display());
-    path
 }
 
 async fn call(stack: &Stack) -> Response {

@@ -24,7 +24,9 @@ pub use fuzz_seeds::fuzz_seeds;
 pub use oauth::{base64, form, form_of, s256};
 pub use pages::{pages, prose};
 pub use reason_codes::documented_reasons;
-pub use repository::{module_path, native_module_path, repository_root, yaml_files};
+pub use repository::{
+    module_path, native_module_path, panicking_module_path, repository_root, yaml_files,
+};
 pub use signing_key::{Algorithm, SigningKey};
 pub use verify_signature::{verify_signature, verify_signature_arguments, verify_signature_result};
 pub use yaml::{plugin_configurations, yaml, yaml_documents};

@@ -13,7 +13,7 @@ pub fn pages() -> BTreeMap<PathBuf, String> {
     let root = repository_root();
     let mut pages = BTreeMap::new();
     add(&root, false, &mut pages);
-    for folder in ["docs", "envoy"] {
+    for folder in [".github", "docs", "envoy"] {
         add(&root.join(folder), true, &mut pages);
     }
     assert!(pages.len() > 20, "{:?}", pages.keys());

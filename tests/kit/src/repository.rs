@@ -27,6 +27,15 @@ pub fn native_module_path() -> PathBuf {
     path
 }
 
+/// A native module that panics on request: a debug build in Cargo's target directory.
+pub fn panicking_module_path() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let debug = repository_root().join(target).join("debug");
+    let path = debug.join("libmcp_federated_auth_dynamic_module.so");
+    assert!(path.is_file(), "{} is not there: run `make native-tests`", path.display());
+    path
+}
+
 /// The module under test: `dist/mcp-federated-auth.wasm`, or the file `MCP_FEDERATED_AUTH_WASM`
 /// names.
 pub fn module_path() -> PathBuf {

@@ -89,9 +89,9 @@ pub use scim_directory::ScimDirectory;
 pub use stack::{Stack, StackBuilder};
 pub use testkit::{
     Algorithm, SigningKey, claims, code_blocks, documented_reasons, form, form_of, module_path,
-    native_module_path, now, pages, plugin_configurations, prose, random_id, repository_root, s256,
-    verify_signature, verify_signature_arguments, verify_signature_result, yaml, yaml_documents,
-    yaml_files,
+    native_module_path, now, pages, panicking_module_path, plugin_configurations, prose, random_id,
+    repository_root, s256, verify_signature, verify_signature_arguments, verify_signature_result,
+    yaml, yaml_documents, yaml_files,
 };
 pub use tls::{CertificateAuthority, TlsEntrance, TlsTunnel};
 pub use webdis::Webdis;
