@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use testbed::{Load, LoadPlan};
+use testbed::{Document, Fault, IdentityProvider, Load, LoadPlan};
 
 use crate::support::{stack, timers};
 
@@ -47,4 +47,27 @@ async fn two_hundred_reloads_under_load_neither_fail_a_request_nor_leak() {
     let grown = stack.envoy.memory().saturating_sub(memory);
     assert!(grown < 16 << 20, "{grown} bytes for 100 reloads");
     assert_eq!(stack.call(&stack.token()).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_for_keys_outlives_ten_reloads() {
+    let provider = IdentityProvider::start().await;
+    provider.fail(Document::Discovery, Fault::Hang);
+    let mut stack = stack().updatable().provider(provider).start().await;
+    let request = stack.request().bearer_auth(stack.token());
+    let waiting = tokio::spawn(async move { request.send().await.unwrap().status() });
+    while stack.envoy.active_requests().await != Some(1) {
+        tokio::task::yield_now().await;
+    }
+    for number in 0..10 {
+        stack
+            .reconfigure(|configuration| {
+                configuration["resource"]["name"] = json!(format!("number {number}"));
+            })
+            .await;
+    }
+    assert!(!waiting.is_finished());
+    stack.provider.heal(Document::Discovery);
+    assert_eq!(waiting.await.unwrap(), 200);
+    assert_eq!(timers(stack.envoy.pid()), 1);
 }
