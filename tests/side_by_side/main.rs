@@ -251,6 +251,13 @@ async fn audience_spelt_otherwise(scene: &Scene) -> String {
     scene.seen(scene.call().bearer_auth(token)).await
 }
 
+/// Entra ID signs its two versions of tokens with the same keys.
+async fn v1_token(scene: &Scene) -> String {
+    let issuer = "https://sts.windows.net/8d5c1f2e-0000-4000-8000-000000000000/";
+    let token = scene.stack.provider.token(&scene.claims_but("iss", json!(issuer)));
+    scene.seen(scene.call().bearer_auth(token)).await
+}
+
 async fn expired(scene: &Scene) -> String {
     let an_hour_ago = scene.claims()["exp"].as_u64().unwrap() - 24 * 3600;
     let token = scene.stack.provider.token(&scene.claims_but("exp", json!(an_hour_ago)));
@@ -277,6 +284,7 @@ async fn table() -> String {
         "a valid token, and `x-mcp-user: root` from the client": forged_header,
         "the same with a token that has no `email`": forged_header_without_claim,
         "an expired token": expired,
+        "a v1 token of Entra ID, whose `iss` (`https://sts.windows.net/…`) is not configured": v1_token,
         "a token of one provider, signed by the other's key with the same `kid`":
             key_of_the_other_tenant,
         "a valid token without the scope `mcp.tools`": missing_scope,
