@@ -9,7 +9,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use testbed::{repository_root, yaml};
@@ -69,6 +71,90 @@ fn the_changelog_begins_with_the_version_and_has_four_kinds_of_changes() {
         expected.retain(|kind| kinds.contains(kind));
         assert_eq!(kinds, expected, "in this order: {known:?}");
     }
+}
+
+/// The entries of a section of the changelog.
+fn entries(section: &str) -> impl Iterator<Item = &str> {
+    section.split("\n- ").skip(1)
+}
+
+#[test]
+fn breaking_changes_come_first_and_the_first_version_has_none() {
+    let changelog = text("CHANGELOG.md");
+    let versions: Vec<&str> = changelog.split("\n## ").skip(1).collect();
+    for (index, version) in versions.iter().enumerate() {
+        for section in version.split("\n### ").skip(1) {
+            let marked: Vec<bool> =
+                entries(section).map(|entry| entry.starts_with("**Breaking**")).collect();
+            assert!(marked.is_sorted_by(|one, next| one >= next), "{section}");
+            let count = marked.iter().filter(|is_marked| **is_marked).count();
+            assert_eq!(section.matches("**Breaking").count(), count, "{section}");
+            assert!(index + 1 < versions.len() || count == 0, "no version precedes this one");
+            assert!(!section.contains("**Changed"), "the mark is **Breaking**: {section}");
+        }
+    }
+}
+
+#[test]
+fn each_file_of_a_release_is_in_the_table() {
+    let makefile = text("Makefile");
+    let workflow = text(".github/workflows/release.yml");
+    let release = text("RELEASE.md");
+    let table = release.split("| file | what it is |").nth(1).unwrap();
+    let rows: Vec<&str> =
+        table.lines().skip(2).take_while(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 8, "{rows:?}");
+    let listed: String =
+        rows.iter().filter_map(|row| row.split(" | ").next()).collect::<Vec<_>>().join("\n");
+    for name in ["compiler", "SHA256SUMS"] {
+        assert!(workflow.contains(name) && listed.contains(&format!("`{name}`")), "{name}");
+    }
+    let made = makefile.split("$(release)/").skip(1);
+    let is_end = |letter: char| letter.is_whitespace() || letter == ';';
+    let made = made.filter_map(|path| path.split(is_end).next()).map(str::to_owned);
+    let lists = makefile.split("$(call sbom,").skip(1).filter_map(|call| {
+        let name = call.lines().next()?.rsplit(',').next()?.split(')').next()?;
+        Some(format!("{name}.cdx.json"))
+    });
+    let names: Vec<String> = made.chain(lists).filter(|name| !name.is_empty()).collect();
+    assert!(names.len() > 6, "{names:?}");
+    for name in names {
+        let mut row = name.clone();
+        for (variable, placeholder) in [
+            ("$$layout", "image"),
+            ("$(command_target)", "<target>"),
+            ("$$target", "<target>"),
+            ("$$arch", "<arch>"),
+            ("x86_64", "<arch>"),
+            ("aarch64", "<arch>"),
+        ] {
+            row = row.replace(variable, placeholder);
+        }
+        assert!(listed.contains(&format!("`{row}`")), "{name} is not in the table");
+    }
+}
+
+#[test]
+fn the_row_of_a_run_counts_all_programs_and_names_what_failed() {
+    const RUN: &str = "test a::b ... ok\ntest c ... FAILED\n\
+        test result: FAILED. 46 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n\
+        test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+    let row = |run: &str| {
+        let mut awk = Command::new("awk")
+            .args(["-v", "envoy=1.38.3", "-v", "form=plugin", "-v", "date=1 May 2026"])
+            .args(["-f", "tests/envoy/row.awk"])
+            .current_dir(repository_root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        awk.stdin.take().unwrap().write_all(run.as_bytes()).unwrap();
+        let output = awk.wait_with_output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    let expected = "| 1.38.3 | plugin | 49 of 50 | `c` | 1 May 2026 |\n";
+    assert_eq!(row(RUN).as_deref(), Some(expected));
+    assert_eq!(row("error: could not compile\n"), None);
 }
 
 #[test]
