@@ -36,21 +36,30 @@ impl SharedEnvoy {
         static RUNNING: Mutex<BTreeMap<usize, Started>> = Mutex::new(BTreeMap::new());
         let started = RUNNING.lock().expect("no holder panics").entry(workers).or_default().clone();
         let start = || async {
-            let envoy = Arc::new(Self::launch(workers));
+            let mut tenants = Tenants::default();
+            let id = tenants.next_id();
+            let Parts { listeners, clusters } = keeper().parts(id);
+            let names = names(&listeners);
+            tenants.listeners.insert(id, listeners);
+            tenants.clusters.insert(id, clusters);
+            // Envoy has it from its start: Envoy 1.36 and 1.37 crash if their first VM comes later, on
+            // processors with memory protection keys.
+            let envoy = Arc::new(Self::launch(workers, tenants));
+            let keeper = Tenancy { envoy: envoy.clone(), id };
+            keeper.await_names(&http_client(), "/listeners", &names).await;
             // Never dropped: Envoy keeps a compiled module as long as one VM runs it.
-            std::mem::forget(Tenancy::start(envoy.clone(), keeper()).await);
+            std::mem::forget(keeper);
             envoy
         };
         started.get_or_init(start).await.clone()
     }
 
-    fn launch(workers: usize) -> Self {
+    fn launch(workers: usize, tenants: Tenants) -> Self {
         let directory = TempDir::with_prefix("mcp-federated-auth-envoy-")
             .expect("the temporary directory is writable")
             .keep();
-        let envoy = Tenants::default();
-        envoy.write(&directory, Resource::Clusters);
-        envoy.write(&directory, Resource::Listeners);
+        tenants.write(&directory, Resource::Clusters);
+        tenants.write(&directory, Resource::Listeners);
         let mut bootstrap = Bootstrap::example();
         bootstrap.set_admin_port(0);
         bootstrap
@@ -76,7 +85,7 @@ impl SharedEnvoy {
             .stderr(log)
             .spawn()
             .expect("there is a shell");
-        Self { directory, tenants: Mutex::new(envoy), watchdog: Mutex::new(watchdog) }
+        Self { directory, tenants: Mutex::new(tenants), watchdog: Mutex::new(watchdog) }
     }
 
     /// The log so far, with the lines of all stacks.
@@ -137,7 +146,7 @@ impl Tenancy {
         let parts = tenant.parts(id);
         let listeners = names(&parts.listeners);
         let clusters = names(&parts.clusters);
-        let client = Client::builder().no_proxy().build().expect("there is nothing to object to");
+        let client = http_client();
         // A listener that routes to an unknown cluster is refused, so the clusters come first.
         this.change(
             |tenants| drop(tenants.clusters.insert(id, parts.clusters)),
@@ -289,6 +298,10 @@ fn separate(value: &mut Value, suffix: &str) {
         }
         _ => {}
     }
+}
+
+fn http_client() -> Client {
+    Client::builder().no_proxy().build().expect("there is nothing to object to")
 }
 
 fn suffix(id: u64) -> String {
