@@ -114,7 +114,7 @@ test_native = { $(with_native) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((3 * $
 	$$(sed -n 's/^\([a-z0-9_:]*\): .*/--skip \1/p' $(plugin_only)) && native=passed; \
 	$(with_native) cargo test --locked --workspace $(native_programs) --no-fail-fast -- $(TESTS) && \
 	[ "$$native" = passed ]; }
-native_programs := --test clients --test conformance --test endurance
+native_programs := --test clients --test conformance
 
 .PHONY: test-native
 test-native: native $(test_programs) ## Run the tests in real Envoy with the native module
