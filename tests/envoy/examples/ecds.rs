@@ -17,6 +17,9 @@ const PLUGIN: &str = "xds/mcp-federated-auth.yaml";
 const CLUSTERS: &str = "xds/clusters.yaml";
 const UPDATES: &str = "extension_config_discovery.http_filter.mcp-federated-auth";
 
+/// How long a delivery may take. Envoy compiles the module when the first one arrives.
+const COMPILED: Duration = Duration::from_secs(60);
+
 /// The contents of the files that Envoy watches.
 struct Delivery<'a> {
     site: &'a Site,
@@ -54,7 +57,7 @@ async fn await_update(envoy: &Envoy, result: &str, count: u64) {
 async fn await_stat(envoy: &Envoy, name: &str, count: u64) {
     let asked = Instant::now();
     while envoy.stat(name).await < Some(count) {
-        assert!(asked.elapsed() < SOON, "{name}: {:?}\n{}", envoy.stat(name).await, envoy.log());
+        assert!(asked.elapsed() < COMPILED, "{name}: {:?}\n{}", envoy.stat(name).await, envoy.log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -15,7 +15,8 @@ use crate::bootstrap::{Bootstrap, ConfigurationForm};
 use crate::port::Port;
 use crate::shared_envoy::Tenancy;
 
-pub(crate) const START_DEADLINE: Duration = Duration::from_secs(30);
+/// Compiling the plugin takes six seconds, and more beside other programs.
+pub(crate) const START_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// The default log levels of Envoy's components.
