@@ -57,7 +57,12 @@ async fn await_update(envoy: &Envoy, result: &str, count: u64) {
 async fn await_stat(envoy: &Envoy, name: &str, count: u64) {
     let asked = Instant::now();
     while envoy.stat(name).await < Some(count) {
-        assert!(asked.elapsed() < COMPILED, "{name}: {:?}\n{}", envoy.stat(name).await, envoy.log());
+        assert!(
+            asked.elapsed() < COMPILED,
+            "{name}: {:?}\n{}",
+            envoy.stat(name).await,
+            envoy.log()
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
