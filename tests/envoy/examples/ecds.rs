@@ -18,7 +18,7 @@ const CLUSTERS: &str = "xds/clusters.yaml";
 const UPDATES: &str = "extension_config_discovery.http_filter.mcp-federated-auth";
 
 /// How long a delivery may take. Envoy compiles the module when the first one arrives.
-const COMPILED: Duration = Duration::from_secs(60);
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The contents of the files that Envoy watches.
 struct Delivery<'a> {
@@ -58,7 +58,7 @@ async fn await_stat(envoy: &Envoy, name: &str, count: u64) {
     let asked = Instant::now();
     while envoy.stat(name).await < Some(count) {
         assert!(
-            asked.elapsed() < COMPILED,
+            asked.elapsed() < DELIVERY_DEADLINE,
             "{name}: {:?}\n{}",
             envoy.stat(name).await,
             envoy.log()

@@ -15,7 +15,8 @@ use crate::bootstrap::{Bootstrap, ConfigurationForm};
 use crate::port::Port;
 use crate::shared_envoy::Tenancy;
 
-/// Compiling the plugin takes six seconds, and more beside other programs.
+/// How long an Envoy may take to start. Compiling the plugin takes seconds, and more beside other
+/// programs.
 pub(crate) const START_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
@@ -33,6 +34,22 @@ pub struct Envoy {
 }
 
 impl Envoy {
+    /// Major and minor version of the Envoy that the tests run, for what differs between versions.
+    ///
+    /// # Panics
+    ///
+    /// Panics if Envoy does not print its version.
+    #[must_use]
+    pub fn version() -> (u32, u32) {
+        let printed = Command::new(binary()).arg("--version").output().expect("Envoy runs").stdout;
+        let printed = String::from_utf8(printed).expect("the version is UTF-8");
+        let version = printed.split('/').find_map(|part| {
+            let (major, rest) = part.split_once('.')?;
+            Some((major.parse().ok()?, rest.split('.').next()?.parse().ok()?))
+        });
+        version.unwrap_or_else(|| panic!("no version in {printed:?}"))
+    }
+
     /// Envoy with the example's configuration on a free port, and with the native module in place of the
     /// plugin where `MCP_FEDERATED_AUTH_NATIVE` names one.
     pub fn builder() -> EnvoyBuilder {
