@@ -294,6 +294,26 @@ pub fn assert_one_at_a_time(provider: &IdentityProvider) {
     }
 }
 
+/// Asserts that the fetches of the key set began at least `cooldown` apart. The first `earlier` ones
+/// are left out; the next one began at `since` or later.
+///
+/// A fetch that arrives late makes the next gap shorter. So this measures from `since`: no fetch
+/// arrives before it begins.
+pub fn assert_cooldown(
+    provider: &IdentityProvider,
+    earlier: usize,
+    since: Instant,
+    cooldown: Duration,
+) {
+    let requests = provider.requests().into_iter();
+    let key_sets = requests.filter(|request| request.document == Some(Document::KeySet));
+    let arrivals: Vec<_> = key_sets.skip(earlier).map(|request| request.at - since).collect();
+    for (arrival, cooldowns) in arrivals.iter().zip(0..) {
+        assert!(*arrival >= cooldown * cooldowns, "{arrivals:?}");
+    }
+    assert!(arrivals.len() > 1, "{arrivals:?}");
+}
+
 /// A token of this provider that is accepted.
 pub fn token_of(provider: &IdentityProvider) -> String {
     provider.token(&provider.claims(Stack::AUDIENCE))
