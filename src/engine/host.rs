@@ -190,6 +190,12 @@ pub trait Host {
     /// Sets filter state for access logs. If the proxy refuses, logs lack it.
     fn set_filter_state(&mut self, _stream: StreamId, _name: &str, _value: &str) {}
 
+    /// Whether a second value of the same filter state replaces the first. Otherwise only one is
+    /// set, and `Engine::on_stream_end` must be called before the stream is logged.
+    fn replaces_filter_state(&self) -> bool {
+        true
+    }
+
     /// The first `size` bytes of what is held back of the response's body, or of the part of it that
     /// has just arrived.
     ///

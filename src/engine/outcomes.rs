@@ -20,7 +20,7 @@ struct Following {
     call: Box<FollowedCall>,
     /// `None` until the head of the response arrives.
     reader: Option<OutcomeReader>,
-    /// The outcome in the filter state.
+    /// The outcome for the filter state.
     reported: Option<CallOutcome>,
 }
 
@@ -116,12 +116,15 @@ impl<H: Host> Engine<H> {
         self.read_outcome(stream, &chunk, is_last);
     }
 
-    /// Counts the call of a stream that has ended.
+    /// Counts the call of a stream that has ended. Sets its filter state if that can be set only
+    /// once.
     pub(super) fn finish_outcome(&mut self, stream: StreamId) {
-        if let Some(Following { call, reported, .. }) = self.stop(stream) {
-            let outcome = reported.unwrap_or(CallOutcome::Unknown).as_str();
-            self.metrics.count_call(Some(call.resource), call.method, outcome, &self.host);
+        let Some(Following { call, reported, .. }) = self.stop(stream) else { return };
+        if let Some(outcome) = reported.filter(|_| !self.host.replaces_filter_state()) {
+            self.write_outcome(stream, outcome);
         }
+        let outcome = reported.unwrap_or(CallOutcome::Unknown).as_str();
+        self.metrics.count_call(Some(call.resource), call.method, outcome, &self.host);
     }
 
     /// Reports the outcome as known so far. A response that is cut off later keeps it.
@@ -129,9 +132,13 @@ impl<H: Host> Engine<H> {
         let Some(following) = self.outcomes.by_stream.get_mut(&stream) else { return };
         let reader = following.reader.as_ref();
         let outcome = reader.map_or(CallOutcome::Unknown, OutcomeReader::outcome);
-        if following.reported.replace(outcome) == Some(outcome) {
-            return;
+        let is_new = following.reported.replace(outcome) != Some(outcome);
+        if is_new && self.host.replaces_filter_state() {
+            self.write_outcome(stream, outcome);
         }
+    }
+
+    fn write_outcome(&mut self, stream: StreamId, outcome: CallOutcome) {
         self.host.set_filter_state(stream, "mcp_auth.outcome", outcome.as_str());
         if let CallOutcome::RpcError(code) = outcome {
             self.host.set_filter_state(stream, "mcp_auth.rpc_code", &code.to_string());

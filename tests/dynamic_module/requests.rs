@@ -68,6 +68,21 @@ fn metrics_have_labels_and_those_of_the_main_thread_arrive_with_the_next_request
 }
 
 #[test]
+fn each_request_is_counted_by_an_envoy_that_counts_nothing_without_a_stream() {
+    /// More than the module passes to later versions of Envoy at once.
+    const REQUESTS: u64 = 100;
+    let provider = Provider::new();
+    let (envoy, config) = start(&provider);
+    let token = provider.token();
+    for _ in 0..REQUESTS {
+        let stream = open(&envoy, config, &token, true);
+        envoy.close(stream);
+    }
+    let name = "mcp_auth_requests{provider=example,outcome=allowed,reason=none}";
+    assert_eq!(envoy.metrics().get(name), Some(&REQUESTS));
+}
+
+#[test]
 fn a_stream_that_ends_before_its_head_leaves_nothing() {
     let provider = Provider::new();
     let (envoy, config) = start(&provider);

@@ -88,6 +88,29 @@ fn a_response_is_reported_at_its_end_and_counted_once() {
 }
 
 #[test]
+fn where_filter_state_cannot_be_replaced_an_outcome_is_reported_when_the_request_ends() {
+    for (response, expected) in [
+        (OK, some("ok")),
+        (ERROR, (Some("rpc_error".to_owned()), Some("-32000".to_owned()))),
+        // It breaks off.
+        (&OK[..10], some("unknown")),
+    ] {
+        let (vm, key) = vm(&audited(all()));
+        vm.keep_filter_state();
+        let id = send(&vm, &key, CALL);
+        vm.send_response_head(id, SUCCESS, true);
+        vm.send_response_body(id, response, response.len() > 10);
+        assert_eq!(reported(&vm, id), (None, None));
+        for _ in 0..2 {
+            vm.complete(id);
+            assert_eq!(reported(&vm, id), expected);
+        }
+        let total: u64 = calls(&vm).iter().map(|(_, count)| count).sum();
+        assert_eq!(total, 1);
+    }
+}
+
+#[test]
 fn a_response_may_end_with_its_head_or_with_trailers() {
     let (vm, key) = vm(&audited(all()));
     let id = send(&vm, &key, CALL);

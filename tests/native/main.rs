@@ -9,6 +9,7 @@
     clippy::unwrap_used
 )]
 
+mod counts;
 mod gateway;
 mod module;
 mod panics;

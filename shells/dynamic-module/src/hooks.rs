@@ -190,17 +190,28 @@ pub(crate) fn scheduled(stream: &Rc<Stream>) {
     on_worker(stream, "scheduled", (), |worker| worker.on_scheduled(stream));
 }
 
+/// A stream of Envoy 1.38 has ended, and will be logged next.
+pub(crate) fn stream_complete(stream: &Rc<Stream>) {
+    let worker = stream.worker.borrow().clone();
+    at_end(worker, |worker| {
+        worker.on_stream_complete(stream);
+        injected::panic_for("stream_complete", stream);
+    });
+}
+
 /// A stream has ended.
 pub(crate) fn stream_destroyed(stream: &Rc<Stream>) {
-    let worker = stream.worker.take();
-    if let Some(worker) = worker {
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            worker.on_stream_end(stream);
-            injected::panic_for("stream_destroyed", stream);
-        }));
-        if ended.is_err() {
-            recover(&worker, None);
-        }
+    at_end(stream.worker.take(), |worker| {
+        worker.on_stream_end(stream);
+        injected::panic_for("stream_destroyed", stream);
+    });
+}
+
+/// A callback of a stream that can get no response any more.
+fn at_end(worker: Option<Rc<Worker>>, callback: impl FnOnce(&Worker)) {
+    let Some(worker) = worker else { return };
+    if catch_unwind(AssertUnwindSafe(|| callback(&worker))).is_err() {
+        recover(&worker, None);
     }
 }
 

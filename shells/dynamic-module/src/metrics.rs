@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use mcp_federated_auth::UnixTime;
 use mcp_federated_auth::host::{METRIC_FAMILIES, Metric, MetricFamily, MetricId};
 
-use crate::abi::{ConfigHandle, Stream};
+use crate::abi::{ConfigHandle, Stream, is_envoy_1_38};
 use crate::lock::lock;
 use crate::tally::{Pace, Tallies, Tally};
 
@@ -25,8 +25,8 @@ pub(crate) struct Families {
     panics: Option<usize>,
     /// What the workers have counted. `None` in Envoy 1.38, which records nothing without a stream.
     tallies: Option<Tallies>,
-    /// What the main thread could not record, by the number and labels of the metric. Used only in
-    /// Envoy 1.38, which records nothing without a stream.
+    /// What was counted without a stream, by the number and labels of the metric. Used only in Envoy
+    /// 1.38, which records nothing without a stream.
     left: Mutex<BTreeMap<(usize, Vec<String>), Left>>,
     has_left: AtomicBool,
 }
@@ -45,7 +45,7 @@ impl Families {
         Self {
             ids: METRIC_FAMILIES.iter().map(define).collect(),
             panics: handle.define(true, "mcp_auth_panics", &[]),
-            tallies: ConfigHandle::can_record().then(Tallies::default),
+            tallies: (!is_envoy_1_38()).then(Tallies::default),
             left: Mutex::default(),
             has_left: AtomicBool::new(false),
         }
@@ -173,13 +173,13 @@ impl Table {
     ) -> bool {
         let count = |series: &Series| {
             series.note(1);
-            match (&series.tally, &families.tallies, stream.filter(|_| self.pace.admits(now))) {
-                (Some(tally), Some(tallies), None) => tallies.add(tally),
-                (_, _, stream) => {
-                    series.record(1, stream);
-                    false
-                }
+            let tally = series.tally.as_deref().zip(families.tallies.as_ref());
+            match (stream.filter(|_| tally.is_none() || self.pace.admits(now)), tally) {
+                (Some(stream), _) => series.record(1, Some(stream)),
+                (None, Some((tally, tallies))) => return tallies.add(tally),
+                (None, None) => series.leave(families, 1),
             }
+            false
         };
         self.with(counter, count).unwrap_or_default()
     }
@@ -196,9 +196,7 @@ impl Table {
     pub(crate) fn record_on_main(&self, families: &Families, metric: MetricId, amount: u64) {
         self.with(metric, |series| {
             series.note(amount);
-            if let Some(id) = series.id {
-                families.leave(id, &series.labels, series.is_counter, amount);
-            }
+            series.leave(families, amount);
         });
     }
 
@@ -224,6 +222,12 @@ impl Series {
     fn record(&self, amount: u64, stream: Option<&Stream>) {
         if let (Some(id), Some(stream)) = (self.id, stream) {
             stream.record(self.is_counter, id, &self.labels, amount);
+        }
+    }
+
+    fn leave(&self, families: &Families, amount: u64) {
+        if let Some(id) = self.id {
+            families.leave(id, &self.labels, self.is_counter, amount);
         }
     }
 }

@@ -263,6 +263,15 @@ impl Worker {
         self.finish(stream);
     }
 
+    /// A stream of Envoy 1.38 has ended. Filter state and counts are possible for the last time.
+    pub(crate) fn on_stream_complete(&self, stream: &Rc<Stream>) {
+        if self.filter.try_borrow_mut().is_ok() {
+            self.context.enter(stream);
+            self.on_stream_end(stream);
+            self.context.leave();
+        }
+    }
+
     /// A stream has ended.
     pub(crate) fn on_stream_end(&self, stream: &Rc<Stream>) {
         let is_known = !matches!(stream.phase.get(), Phase::New | Phase::Passed);

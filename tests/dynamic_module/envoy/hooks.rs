@@ -38,6 +38,10 @@ unsafe extern "C" {
         pointer: *const c_void,
         stream: *mut c_void,
     ) -> *const c_void;
+    pub(super) fn envoy_dynamic_module_on_http_filter_stream_complete(
+        stream: *mut c_void,
+        pointer: *const c_void,
+    );
     pub(super) fn envoy_dynamic_module_on_http_filter_destroy(pointer: *const c_void);
     pub(super) fn envoy_dynamic_module_on_http_filter_request_headers(
         stream: *mut c_void,

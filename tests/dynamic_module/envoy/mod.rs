@@ -415,6 +415,7 @@ impl Envoy {
             assert_eq!(envoy_dynamic_module_on_http_filter_request_body(raw, null, true), 3);
             assert_eq!(envoy_dynamic_module_on_http_filter_request_trailers(raw, null), 1);
             envoy_dynamic_module_on_http_filter_scheduled(raw, null, 0);
+            envoy_dynamic_module_on_http_filter_stream_complete(raw, null);
             envoy_dynamic_module_on_http_filter_destroy(null);
             envoy_dynamic_module_on_http_filter_config_scheduled(raw, null, 0);
             envoy_dynamic_module_on_http_filter_config_destroy(null);
@@ -627,9 +628,11 @@ fn destroy(stream: usize) {
     });
     let Some(pointer) = pointer else { return };
     if pointer != 0 {
+        let pointer = std::ptr::with_exposed_provenance(pointer);
         // SAFETY: the module made this pointer, and it was taken above: it is destroyed once.
         unsafe {
-            envoy_dynamic_module_on_http_filter_destroy(std::ptr::with_exposed_provenance(pointer));
+            envoy_dynamic_module_on_http_filter_stream_complete(handle(stream), pointer);
+            envoy_dynamic_module_on_http_filter_destroy(pointer);
         }
     }
     with(|proxy| proxy.streams.remove(&stream));

@@ -133,6 +133,8 @@ struct Proxy {
     refuse_calls: bool,
     /// Whether bodies are delivered while heads are stopped.
     hands_over_early: bool,
+    /// Whether filter state cannot be replaced.
+    keeps_filter_state: bool,
     /// How many bytes of each body a filter before the plugin holds.
     elsewhere: usize,
     /// Whether the proxy reports how much of a request it has received.
@@ -241,6 +243,11 @@ impl Vm {
     pub fn tick(&self) {
         self.with_engine(Engine::on_tick);
         self.hand_over_unseen();
+    }
+
+    /// From now on, filter state cannot be replaced.
+    pub fn keep_filter_state(&self) {
+        self.with_proxy(|proxy| proxy.keeps_filter_state = true);
     }
 
     /// From now on bodies are delivered only after their heads, as in Envoy without
@@ -436,8 +443,13 @@ impl Vm {
 
     /// The client disconnects.
     pub fn close(&self, id: u32) {
-        self.with_engine(|engine| engine.on_stream_end(StreamId(id.into())));
+        self.complete(id);
         self.with_proxy(|proxy| proxy.streams.remove(&id));
+    }
+
+    /// A request and its response have ended, and will be logged next.
+    pub fn complete(&self, id: u32) {
+        self.with_engine(|engine| engine.on_stream_end(StreamId(id.into())));
     }
 
     /// Callouts that have no response yet.
@@ -524,6 +536,7 @@ fn proxy(shared: &SharedData, part: Part) -> Rc<RefCell<Proxy>> {
         calls: Vec::new(),
         refuse_calls: false,
         hands_over_early: true,
+        keeps_filter_state: false,
         elsewhere: 0,
         reports_received: true,
         max_body_seen: usize::MAX,

@@ -164,10 +164,16 @@ impl Host for ScriptedHost {
     }
 
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {
+        let replaces = self.replaces_filter_state();
         let _ = self.with_stream(stream, |stream| {
-            stream.filter_state.insert(name.to_owned(), value.to_owned());
+            let earlier = stream.filter_state.insert(name.to_owned(), value.to_owned());
+            assert!(replaces || earlier.is_none(), "{name} is set again");
             Ok(())
         });
+    }
+
+    fn replaces_filter_state(&self) -> bool {
+        !self.0.borrow().keeps_filter_state
     }
 
     fn response_body(&mut self, stream: StreamId, size: usize) -> Result<Vec<u8>, HostRefused> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
@@ -623,6 +624,8 @@ impl Drop for Process {
             let _ended = child.kill();
             let _ended = child.wait();
         }
+        // Envoy logs a bug, and goes on.
+        assert!(thread::panicking() || !self.log().contains("envoy bug failure"), "{}", self.log());
     }
 }
 

@@ -41,11 +41,6 @@ impl ConfigHandle<'_> {
         (status == 0).then_some(id)
     }
 
-    /// Whether this Envoy has metrics without a stream.
-    pub(crate) fn can_record() -> bool {
-        ConfigMetrics::find().is_some()
-    }
-
     /// Adds to a counter, or sets a gauge. False if this Envoy cannot do so without a stream.
     pub(crate) fn record(
         self,
@@ -138,6 +133,12 @@ pub(super) fn abi_version() -> &'static CStr {
         Some(_) => c"v0.2.0",
         None => c"v0.1.0",
     }
+}
+
+/// Whether this Envoy is older than 1.39. It records no metric without a stream, and takes a second
+/// value of the same filter state for a bug.
+pub(crate) fn is_envoy_1_38() -> bool {
+    ConfigMetrics::find().is_none()
 }
 
 /// A function that only some versions of Envoy have.

@@ -6,7 +6,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Buffer, ConfigHandle, Handle, LentResponse, RawField, Stream, shared};
+use super::{Buffer, ConfigHandle, Handle, LentResponse, RawField, Stream, is_envoy_1_38, shared};
 use crate::configuration::Configuration;
 use crate::hooks;
 use crate::setup::Setup;
@@ -262,6 +262,22 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
+    _handle: Handle,
+    own: *const Stream,
+) {
+    if !is_envoy_1_38() {
+        return;
+    }
+    guard((), || {
+        // SAFETY: as for `request_headers`.
+        if let Some(stream) = unsafe { stream(own) } {
+            hooks::stream_complete(&stream);
+        }
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
     _handle: Handle,
     own: *const Stream,
@@ -291,7 +307,6 @@ macro_rules! export_unused {
 type Own = *const c_void;
 
 export_unused! {
-    envoy_dynamic_module_on_http_filter_stream_complete(Handle, Own);
     envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(Handle, Own);
     envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(Handle, Own);
     envoy_dynamic_module_on_http_filter_http_callout_done(

@@ -19,7 +19,7 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-pub(crate) use config::{ConfigHandle, CurrentConfig, LentResponse};
+pub(crate) use config::{ConfigHandle, CurrentConfig, LentResponse, is_envoy_1_38};
 pub(crate) use scheduler::{ConfigScheduler, StreamScheduler};
 pub(crate) use stream::{Body, Map, Stream};
 

@@ -12,7 +12,7 @@ use mcp_federated_auth::host::{
 };
 
 use super::context::{Action, Context};
-use crate::abi::{Body, Map, Refused};
+use crate::abi::{Body, Map, Refused, is_envoy_1_38};
 use crate::configuration::{Callout, Wish};
 use crate::{host, store};
 
@@ -183,6 +183,10 @@ impl Host for WorkerHost {
         value: &str,
     ) -> Result<(), HostRefused> {
         Ok(self.context.stream(stream)?.add_field(Map::Response, name, value)?)
+    }
+
+    fn replaces_filter_state(&self) -> bool {
+        !is_envoy_1_38()
     }
 
     fn set_filter_state(&mut self, stream: StreamId, name: &str, value: &str) {
