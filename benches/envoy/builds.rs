@@ -73,8 +73,7 @@ impl Build {
     const OF_THIS_TREE: usize = 2;
 
     fn all() -> Vec<Self> {
-        let others = env::var_os("OTHER_MODULES").unwrap_or_default();
-        let others = env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+        let others = others().into_iter();
         let others: Vec<_> =
             others.map(|path| Self { name: path.display().to_string(), module: path }).collect();
         let are_native = others.iter().any(|other| is_native(&other.module));
@@ -96,7 +95,13 @@ impl Build {
     }
 }
 
-fn is_native(module: &Path) -> bool {
+/// The modules in `OTHER_MODULES`.
+pub fn others() -> Vec<PathBuf> {
+    let paths = env::var_os("OTHER_MODULES").unwrap_or_default();
+    env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+pub fn is_native(module: &Path) -> bool {
     module.extension().is_some_and(|extension| extension == "so")
 }
 

@@ -115,7 +115,8 @@ pub fn native_with(module: &Path, edit: impl FnOnce(&mut Value)) -> Value {
     bootstrap.http_filters()[0].clone()
 }
 
-fn set_provider(configuration: &mut Value, provider: &IdentityProvider) {
+/// Makes `provider` the only one.
+pub fn set_provider(configuration: &mut Value, provider: &IdentityProvider) {
     configuration["providers"][0]["issuer"] = json!(provider.issuer());
     configuration["providers"][0]["metadata_url"] = json!(provider.metadata_url());
 }

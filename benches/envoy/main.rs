@@ -19,6 +19,7 @@ mod client;
 mod comparison;
 mod filters;
 mod listeners;
+mod lists;
 mod memory;
 mod options;
 mod processor_time;
@@ -45,6 +46,7 @@ async fn run(options: &Options) {
             Part::Builds => builds::run(options).await,
             Part::Load => comparison::run(options).await,
             Part::Scale => scale::run(options).await,
+            Part::Lists => lists::run(options).await,
             Part::Memory => memory::run(options).await,
             Part::Start => start::run(options).await,
             Part::Profile => profile::run(options).await,

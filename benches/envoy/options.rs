@@ -6,7 +6,7 @@ use crate::filters::LeastWasm;
 
 const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
-PART is one of load, scale, memory, start, builds, profile; without one, all but profile run.
+PART is one of load, scale, lists, memory, start, builds, profile; without one, all but profile run.
 builds compares the modules in OTHER_MODULES (paths separated by colons) with this tree's: plugins,
 or native modules, which end in .so.
 profile measures nothing: the native module in INSTRUMENTED_MODULE counts what requests execute";
@@ -18,6 +18,8 @@ pub enum Part {
     Load,
     /// Many keys, providers and access rules.
     Scale,
+    /// Filtered lists of tools.
+    Lists,
     /// More workers.
     Memory,
     /// The time to start, and the size of the module.
@@ -29,7 +31,8 @@ pub enum Part {
 }
 
 impl Part {
-    const MEASURED: [Self; 5] = [Self::Load, Self::Scale, Self::Memory, Self::Start, Self::Builds];
+    const MEASURED: [Self; 6] =
+        [Self::Load, Self::Scale, Self::Lists, Self::Memory, Self::Start, Self::Builds];
 
     fn find(name: &str) -> Option<Self> {
         Self::MEASURED.into_iter().chain([Self::Profile]).find(|part| part.name() == name)
@@ -39,6 +42,7 @@ impl Part {
         match self {
             Self::Load => "load",
             Self::Scale => "scale",
+            Self::Lists => "lists",
             Self::Memory => "memory",
             Self::Start => "start",
             Self::Builds => "builds",

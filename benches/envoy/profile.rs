@@ -13,6 +13,7 @@ use testbed::{Algorithm, IdentityProvider};
 use crate::comparison::Load;
 use crate::filters;
 use crate::listeners::Listeners;
+use crate::lists;
 use crate::options::Options;
 use crate::sample::Sample;
 use crate::scale;
@@ -28,6 +29,7 @@ pub async fn run(options: &Options) {
         send_all_loads(&module, algorithm, rounds).await;
     }
     scale::exercise(&module, rounds.div_ceil(5)).await;
+    lists::exercise(&module, rounds.div_ceil(5)).await;
 }
 
 async fn send_all_loads(module: &Path, algorithm: Algorithm, rounds: usize) {

@@ -27,19 +27,23 @@ pub fn get(path: &str, token: Option<&str>) -> Vec<u8> {
 }
 
 /// A call to this tool by a client of MCP 2026-07-28.
-pub fn post(path: &str, token: &str, tool: &str) -> Vec<u8> {
-    let body = json!({
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/call",
-        "params": {"name": tool, "arguments": {"state": "open", "limit": 20}},
-    })
-    .to_string();
+pub fn call(path: &str, token: &str, tool: &str) -> Vec<u8> {
+    let params = json!({"name": tool, "arguments": {"state": "open", "limit": 20}});
+    post(path, token, "tools/call", &format!("mcp-name: {tool}\r\n"), &params)
+}
+
+/// A request for the list of tools by such a client.
+pub fn list(path: &str, token: &str) -> Vec<u8> {
+    post(path, token, "tools/list", "", &json!({}))
+}
+
+fn post(path: &str, token: &str, method: &str, more_fields: &str, params: &Value) -> Vec<u8> {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     let fields = fields(Some(token));
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\n{fields}mcp-protocol-version: 2026-07-28\r\n\
-         mcp-method: tools/call\r\nmcp-name: {tool}\r\ncontent-length: {length}\r\n\r\n{body}"
+         mcp-method: {method}\r\n{more_fields}content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }
@@ -75,7 +79,6 @@ fn claims(provider: &IdentityProvider) -> Value {
 
 /// The claims that `jwt_authn` copies into header fields: twelve, as many as the plugin with roles
 /// and groups.
-/// groups.
 pub const CLAIMS: [(&str, &str); 12] = [
     ("email", "ada@example.com"),
     ("sub", "ada"),

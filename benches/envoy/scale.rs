@@ -10,7 +10,7 @@ use testbed::{Algorithm, Envoy, IdentityProvider, SigningKey, Stack, native_modu
 use crate::filters;
 use crate::listeners::{Listeners, PATH};
 use crate::options::Options;
-use crate::requests::{Requests, get, post, token};
+use crate::requests::{Requests, call, get, token};
 use crate::results;
 use crate::rounds::{WARM_UP, in_any_order};
 use crate::sample::{self, Sample, Samples};
@@ -211,7 +211,7 @@ impl Rules {
     fn request(self, token: &str) -> Vec<u8> {
         match self {
             Self::Paths => get(PATH, Some(token)),
-            Self::NamesInFields | Self::NamesInBody => post(PATH, token, Self::TOOL),
+            Self::NamesInFields | Self::NamesInBody => call(PATH, token, Self::TOOL),
         }
     }
 }
