@@ -8,7 +8,7 @@ use super::sessions::AwaitedSession;
 use crate::access::RuleIndex;
 use crate::engine::authenticator::{Attribution, Decision, Refused, RequestEdits, method_label};
 use crate::identity::{IdentityFields, logged_name};
-use crate::refusal::McpCall;
+use crate::refusal::{McpCall, Refusal};
 use crate::resource::{ResourceId, ResourceLabel};
 use crate::response::Response;
 use crate::status::RefusalRecord;
@@ -189,6 +189,8 @@ impl<H: Host> Engine<H> {
         self.host.set_filter_state(stream, "mcp_auth.reason", reason.code());
         match (&refused.identity, refused.provider) {
             (Some(identity), _) => self.note_identity(stream, identity),
+            // The request was forwarded with its identity.
+            _ if matches!(refused.refusal, Refusal::McpListInvalid) => {}
             (None, Some(provider)) => {
                 Self::note_provider(&mut self.host, stream, &self.provider_names[provider]);
             }

@@ -43,9 +43,13 @@ impl Following {
 }
 
 impl<H: Host> Engine<H> {
-    /// Stops following a call. Returns its method in metrics.
+    /// Stops following a refused call, whose error type is the reason. Returns its method in metrics.
     pub(super) fn stop_following(&mut self, stream: StreamId) -> Option<&'static str> {
-        self.stop(stream).map(|following| following.call.method)
+        let Following { call, reported, .. } = self.stop(stream)?;
+        if let Some(outcome) = reported.filter(|_| !self.host.replaces_filter_state()) {
+            self.write_outcome(stream, outcome);
+        }
+        Some(call.method)
     }
 
     fn stop(&mut self, stream: StreamId) -> Option<Following> {
@@ -122,6 +126,7 @@ impl<H: Host> Engine<H> {
         let Some(Following { call, reported, .. }) = self.stop(stream) else { return };
         if let Some(outcome) = reported.filter(|_| !self.host.replaces_filter_state()) {
             self.write_outcome(stream, outcome);
+            self.write_error_type(stream, outcome);
         }
         let outcome = reported.unwrap_or(CallOutcome::Unknown).as_str();
         self.metrics.count_call(Some(call.resource), call.method, outcome, &self.host);
@@ -135,6 +140,7 @@ impl<H: Host> Engine<H> {
         let is_new = following.reported.replace(outcome) != Some(outcome);
         if is_new && self.host.replaces_filter_state() {
             self.write_outcome(stream, outcome);
+            self.write_error_type(stream, outcome);
         }
     }
 
@@ -143,6 +149,9 @@ impl<H: Host> Engine<H> {
         if let CallOutcome::RpcError(code) = outcome {
             self.host.set_filter_state(stream, "mcp_auth.rpc_code", &code.to_string());
         }
+    }
+
+    fn write_error_type(&mut self, stream: StreamId, outcome: CallOutcome) {
         if let Some(error_type) = outcome.error_type() {
             self.host.set_filter_state(stream, "mcp_auth.error_type", &error_type);
         }

@@ -217,6 +217,35 @@ fn a_held_list_is_read_once() {
 }
 
 #[test]
+fn a_refused_response_is_logged_alike_where_filter_state_cannot_be_replaced() {
+    let list = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let bad = br#"data: {"jsonrpc":"2.0","id":2,"result":{"tools":[],"tools":[]}}"#;
+    let event = |message: &[u8]| [b"data: ", message, b"\n\n", bad, b"\n\n"].concat();
+    let log = |keeps: bool, message: &[u8], head, body: &[u8]| {
+        let (vm, key) = vm(&audited(by_name()));
+        if keeps {
+            vm.keep_filter_state();
+        }
+        let id = send(&vm, &key, message);
+        vm.send_response_head(id, head, true);
+        vm.send_response_body(id, body, true);
+        vm.complete(id);
+        assert!(vm.filter_state(id).contains(&"mcp_auth.reason=mcp_list_invalid".to_owned()));
+        (vm.filter_state(id), calls(&vm))
+    };
+    for (message, head, body) in [
+        (&list[..], SUCCESS, b"no list".to_vec()),
+        (list, EVENTS, event(b"{}")),
+        (CALL, EVENTS, event(b"{}")),
+        (CALL, EVENTS, event(OK)),
+        (CALL, EVENTS, event(ERROR)),
+    ] {
+        let kept = log(true, message, head, &body);
+        assert_eq!(kept, log(false, message, head, &body));
+    }
+}
+
+#[test]
 fn the_response_to_a_call_passes_the_filter_and_is_read() {
     let (vm, key) = vm(&audited(by_name()));
     let long = [OK, &[b' '; 2000][..]].concat();

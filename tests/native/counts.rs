@@ -2,22 +2,32 @@
 
 use std::time::Instant;
 
-use testbed::{Bootstrap, Stack, repository_root};
+use testbed::{Bootstrap, Document, Fault, IdentityProvider, Stack, repository_root};
+use tokio::task::JoinSet;
 
 use crate::support::{SOON, envoys, stack};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_of_a_load_is_counted() {
-    /// More than Envoy is told of at once.
-    const REQUESTS: usize = 200;
+    /// At the same time, so that the module does not pass each count to Envoy at once.
+    const REQUESTS: usize = 100;
     for (version, envoy) in envoys() {
-        let stack = stack().binary(envoy).start().await;
-        let token = stack.token();
+        let provider = IdentityProvider::start().await;
+        provider.fail(Document::KeySet, Fault::Hang);
+        let stack = stack().binary(envoy).provider(provider).start().await;
+        let mut calls = JoinSet::new();
         for _ in 0..REQUESTS {
-            assert_eq!(stack.call(&token).await.status, 200, "{version}");
+            let request = stack.request().bearer_auth(stack.token());
+            calls.spawn(async { request.send().await.unwrap().status() });
         }
+        while stack.envoy.active_requests().await != Some(REQUESTS as u64) {
+            tokio::task::yield_now().await;
+        }
+        stack.provider.heal(Document::KeySet);
+        let statuses = calls.join_all().await;
+        assert!(statuses.iter().all(|status| *status == 200), "{version}: {statuses:?}");
         let name = "mcp_auth_requests{provider=\"demo\",outcome=\"allowed\",reason=\"none\"}";
-        await_count(&stack, version, name, REQUESTS).await;
+        assert_count(&stack, version, name, REQUESTS).await;
     }
 }
 
@@ -32,8 +42,19 @@ async fn the_outcome_of_each_call_is_logged_and_counted() {
         let log = stack.envoy.log();
         assert!(!log.contains("\"mcp_auth.outcome\":\"unknown\""), "{version}: {log}");
         let name = "mcp_auth_calls{method=\"tools/call\",outcome=\"ok\"}";
-        await_count(&stack, version, name, 1).await;
+        assert_count(&stack, version, name, 1).await;
     }
+}
+
+/// Asserts that the counter gets this value, and keeps it: also after a refused request, with which
+/// the module may pass on what it has counted before.
+async fn assert_count(stack: &Stack, version: &str, name: &str, expected: usize) {
+    await_count(stack, version, name, expected).await;
+    assert_eq!(stack.send_refused(stack.request()).await.reason(), "missing_token", "{version}");
+    let refused =
+        "mcp_auth_requests{provider=\"none\",outcome=\"refused\",reason=\"missing_token\"}";
+    await_count(stack, version, refused, 1).await;
+    await_count(stack, version, name, expected).await;
 }
 
 /// Waits until the counter has this value, which it must not exceed.

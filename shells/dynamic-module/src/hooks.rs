@@ -194,8 +194,8 @@ pub(crate) fn scheduled(stream: &Rc<Stream>) {
 pub(crate) fn stream_complete(stream: &Rc<Stream>) {
     let worker = stream.worker.borrow().clone();
     at_end(worker, |worker| {
-        worker.on_stream_complete(stream);
         injected::panic_for("stream_complete", stream);
+        worker.on_stream_complete(stream);
     });
 }
 
@@ -207,7 +207,7 @@ pub(crate) fn stream_destroyed(stream: &Rc<Stream>) {
     });
 }
 
-/// A callback of a stream that can get no response any more.
+/// A callback of a stream that can no longer get a response.
 fn at_end(worker: Option<Rc<Worker>>, callback: impl FnOnce(&Worker)) {
     let Some(worker) = worker else { return };
     if catch_unwind(AssertUnwindSafe(|| callback(&worker))).is_err() {

@@ -60,7 +60,7 @@ impl Families {
         }
     }
 
-    /// Records what the main thread has left, now that there is a stream.
+    /// Records what was counted without a stream, now that there is one.
     pub(crate) fn record_left(&self, stream: &Stream) {
         if !self.has_left.load(Ordering::Relaxed) || !self.has_left.swap(false, Ordering::Acquire) {
             return;
