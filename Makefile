@@ -202,7 +202,7 @@ sanitize-miri: nightly ## Miri alone, for the tests that verify no signature
 	rustup component add --toolchain $(NIGHTLY) rust-src miri
 	CARGO_TARGET_DIR=$(target_dir)/sanitize-miri MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-permissive-provenance' \
 		cargo +$(NIGHTLY) miri test --locked $(native_tests) -- \
-		configuration::a_configuration_that_is_refused sequences_without_signatures
+		configuration::a_refused_configuration sequences_without_signatures
 	CARGO_TARGET_DIR=$(target_dir)/sanitize-miri MIRIFLAGS='-Zmiri-many-seeds=0..32' \
 		cargo +$(NIGHTLY) miri test --locked --package $(native_shell) --lib -- mailbox tally waker
 

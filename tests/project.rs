@@ -259,6 +259,24 @@ fn each_target_of_ci_is_in_a_workflow_and_each_made_target_exists() {
     assert!(missing.is_empty(), "no workflow makes {missing:?}");
 }
 
+/// Cargo runs no test, and reports no error, if a filter fits none.
+#[test]
+fn the_tests_that_miri_is_to_run_exist() {
+    let folders = ["tests/dynamic_module", "shells/dynamic-module/src"];
+    let sources: Vec<_> = folders.iter().flat_map(|folder| files(folder, ".rs")).collect();
+    let makefile = text("Makefile").replace("\\\n", " ");
+    let runs: Vec<&str> = makefile.lines().filter(|line| line.contains(" miri test ")).collect();
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    for filter in runs.iter().flat_map(|run| run.split_once(" -- ").unwrap().1.split_whitespace()) {
+        let name = filter.rsplit("::").next().unwrap();
+        let is_there = sources.iter().any(|file| {
+            file.file_stem().unwrap() == name
+                || fs::read_to_string(file).unwrap().contains(&format!("fn {name}"))
+        });
+        assert!(is_there, "{filter}");
+    }
+}
+
 #[test]
 fn each_action_is_pinned_to_a_commit_and_names_its_version() {
     let mut count = 0;
