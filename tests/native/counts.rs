@@ -10,7 +10,7 @@ use crate::support::{SOON, envoys, stack};
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_of_a_load_is_counted() {
     /// At the same time, so that the module does not pass each count to Envoy at once.
-    const REQUESTS: usize = 100;
+    const REQUESTS: u32 = 100;
     for (version, envoy) in envoys() {
         let provider = IdentityProvider::start().await;
         provider.fail(Document::KeySet, Fault::Hang);
@@ -20,7 +20,7 @@ async fn each_request_of_a_load_is_counted() {
             let request = stack.request().bearer_auth(stack.token());
             calls.spawn(async { request.send().await.unwrap().status() });
         }
-        while stack.envoy.active_requests().await != Some(REQUESTS as u64) {
+        while stack.envoy.active_requests().await != Some(u64::from(REQUESTS)) {
             tokio::task::yield_now().await;
         }
         stack.provider.heal(Document::KeySet);
@@ -48,7 +48,7 @@ async fn the_outcome_of_each_call_is_logged_and_counted() {
 
 /// Asserts that the counter gets this value, and keeps it: also after a refused request, with which
 /// the module may pass on what it has counted before.
-async fn assert_count(stack: &Stack, version: &str, name: &str, expected: usize) {
+async fn assert_count(stack: &Stack, version: &str, name: &str, expected: u32) {
     await_count(stack, version, name, expected).await;
     assert_eq!(stack.send_refused(stack.request()).await.reason(), "missing_token", "{version}");
     let refused =
@@ -58,12 +58,12 @@ async fn assert_count(stack: &Stack, version: &str, name: &str, expected: usize)
 }
 
 /// Waits until the counter has this value, which it must not exceed.
-async fn await_count(stack: &Stack, version: &str, name: &str, expected: usize) {
+async fn await_count(stack: &Stack, version: &str, name: &str, expected: u32) {
     let asked = Instant::now();
     loop {
         let text = stack.envoy.admin("/stats/prometheus").await;
         let value = text.lines().find_map(|line| line.strip_prefix(name));
-        let count: usize = value.map_or(0, |value| value.trim().parse().unwrap());
+        let count: u32 = value.map_or(0, |value| value.trim().parse().unwrap());
         if count == expected {
             return;
         }
