@@ -73,9 +73,8 @@ impl Build {
     const OF_THIS_TREE: usize = 2;
 
     fn all() -> Vec<Self> {
-        let others = others().into_iter();
-        let others: Vec<_> =
-            others.map(|path| Self { name: path.display().to_string(), module: path }).collect();
+        let named = |path: PathBuf| Self { name: path.display().to_string(), module: path };
+        let others: Vec<_> = others().into_iter().map(named).collect();
         let are_native = others.iter().any(|other| is_native(&other.module));
         let module = if are_native { native_module_path() } else { module_path() };
         let this = |name: &str| Self { name: name.to_owned(), module: module.clone() };

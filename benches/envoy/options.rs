@@ -8,7 +8,7 @@ const USAGE: &str =
     "usage: cargo bench --bench envoy -- [PART]... [ROUNDS] [--without-filter-state]
 PART is one of load, scale, lists, memory, start, builds, profile; without one, all but profile run.
 builds compares the modules in OTHER_MODULES (paths separated by colons) with this tree's: plugins,
-or native modules, which end in .so.
+or native modules, which end in .so. lists measures such native modules too.
 profile measures nothing: the native module in INSTRUMENTED_MODULE counts what requests execute";
 
 /// A part of the benchmark.

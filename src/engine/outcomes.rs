@@ -43,7 +43,8 @@ impl Following {
 }
 
 impl<H: Host> Engine<H> {
-    /// Stops following a refused call, whose error type is the reason. Returns its method in metrics.
+    /// Stops following a refused call, whose error type is the reason. Returns its method in
+    /// metrics.
     pub(super) fn stop_following(&mut self, stream: StreamId) -> Option<&'static str> {
         let Following { call, reported, .. } = self.stop(stream)?;
         if let Some(outcome) = reported.filter(|_| !self.host.replaces_filter_state()) {

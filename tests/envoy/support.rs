@@ -294,8 +294,8 @@ pub fn assert_one_at_a_time(provider: &IdentityProvider) {
     }
 }
 
-/// Asserts that the fetches of the key set began at least `cooldown` apart. The first `earlier` ones
-/// are left out; the next one began at `since` or later.
+/// Asserts that the fetches of the key set began at least `cooldown` apart. The first `earlier`
+/// ones are left out; the next one began at `since` or later.
 ///
 /// A fetch that arrives late makes the next gap shorter. So this measures from `since`: no fetch
 /// arrives before it begins.

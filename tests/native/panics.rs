@@ -88,8 +88,9 @@ async fn assert_serves(stack: &Stack, after: &str) {
     assert!(stack.envoy.is_running(), "{after}");
 }
 
-/// How many of the panics in `stream_complete` and `stream_destroyed` occur, by the version of Envoy.
-/// From 1.39 on, filter state can be replaced, so the module does nothing in `stream_complete`.
+/// How many of the panics in `stream_complete` and `stream_destroyed` occur, by the version of
+/// Envoy. From 1.39 on, filter state can be replaced, so the module does nothing in
+/// `stream_complete`.
 const AT_END: [(&str, [u64; 2]); 3] = [("1.38", [1, 1]), ("1.39", [0, 1]), ("1.40", [0, 1])];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,8 +25,8 @@ pub(crate) struct Families {
     panics: Option<usize>,
     /// What the workers have counted. `None` in Envoy 1.38, which records nothing without a stream.
     tallies: Option<Tallies>,
-    /// What was counted without a stream, by the number and labels of the metric. Used only in Envoy
-    /// 1.38, which records nothing without a stream.
+    /// What was counted without a stream, by the number and labels of the metric. Used only in
+    /// Envoy 1.38, which records nothing without a stream.
     left: Mutex<BTreeMap<(usize, Vec<String>), Left>>,
     has_left: AtomicBool,
 }

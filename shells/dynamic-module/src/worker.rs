@@ -263,7 +263,8 @@ impl Worker {
         self.finish(stream);
     }
 
-    /// A stream of Envoy 1.38 has ended. This is the last chance to set its filter state and to count.
+    /// A stream of Envoy 1.38 has ended. This is the last chance to set its filter state and to
+    /// count.
     pub(crate) fn on_stream_complete(&self, stream: &Rc<Stream>) {
         if self.filter.try_borrow_mut().is_ok() {
             self.context.enter(stream);

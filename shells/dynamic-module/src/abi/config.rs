@@ -135,8 +135,8 @@ pub(super) fn abi_version() -> &'static CStr {
     }
 }
 
-/// Whether this Envoy is older than 1.39. It records no metric without a stream, and treats a second
-/// value of the same filter state as a bug.
+/// Whether this Envoy is older than 1.39. It records no metric without a stream, and treats a
+/// second value of the same filter state as a bug.
 pub(crate) fn is_envoy_1_38() -> bool {
     ConfigMetrics::find().is_none()
 }
