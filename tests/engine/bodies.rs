@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::host::{LocalResponse, Outcome, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
-    start,
+    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, claims, configuration,
+    fetch, key, start,
 };
 use crate::replay::{single_use, token_with};
 

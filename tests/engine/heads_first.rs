@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::bodies::{ALLOWED, FORBIDDEN, guarded, open, open_held, with_rules};
 use crate::host::{Outcome, SharedData, Vm, log};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
-    start,
+    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, claims, configuration,
+    fetch, key, start,
 };
 use crate::replay::{single_use, token_with};
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::bodies::{ALLOWED, FORBIDDEN, open, open_held, with_rules};
 use crate::host::{SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch, key,
-    respond_with_key_set, start, token,
+    AUDIENCE, ISSUER, NOW, assert_forwarded, assert_paused, assert_refused, claims, configuration,
+    fetch, key, respond_with_key_set, start, token,
 };
 use crate::replay::single_use;
 
@@ -134,7 +134,7 @@ fn a_token_that_has_expired_when_the_body_is_judged_does_not_pass() {
     let vm = start(&with_rules(configuration()), &SharedData::default());
     fetch(&vm, &[&key]);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 1);
+    claims["exp"] = json!(NOW + 1);
     let [early, late] = [0, 1].map(|_| open_held(&vm, &key.token(&claims)));
     vm.advance(Duration::from_secs(300));
     assert_eq!(vm.send_body(early, ALLOWED, true), ALLOWED);

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::host::log;
 use crate::login_support::{
     Gateway, assert_error, code_request, is_waiting, logged, refresh_request, respond_with_tokens,
     responded, text, with_login,
 };
-use crate::provider::{AUDIENCE, ISSUER, key, request, respond_with_key_set, token};
+use crate::provider::{AUDIENCE, ISSUER, claims, key, request, respond_with_key_set, token};
 
 /// Redeems a code for which the provider issues a token signed by this key. Returns the stream.
 fn redeem(gateway: &Gateway, client_id: &str, code: &str, by: &SigningKey) -> u32 {

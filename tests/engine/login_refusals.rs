@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::claims;
 
 use crate::host::{Outcome, log};
 use crate::login_support::{
@@ -12,7 +11,7 @@ use crate::login_support::{
     endpoints, logged, refresh_request, respond_with_endpoints, responded, text, token_call,
     with_login,
 };
-use crate::provider::{AUDIENCE, ISSUER};
+use crate::provider::{AUDIENCE, ISSUER, claims};
 
 /// A code that this gateway issued to the client.
 fn with_code() -> (Gateway, String, String) {

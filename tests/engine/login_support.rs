@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims, form, form_of, s256};
+use testkit::{SigningKey, form, form_of, s256};
 
 use crate::host::{Call, LocalResponse, Outcome, SharedData, Vm};
-use crate::provider::{AUDIENCE, ISSUER, configuration, fetch, key, start};
+use crate::provider::{AUDIENCE, ISSUER, claims, configuration, fetch, key, start};
 
 pub const ORIGIN: &str = "https://mcp.example.com";
 pub const HOST: &str = "mcp.example.com";

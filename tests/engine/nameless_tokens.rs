@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey};
 
 use crate::host::{SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused, claims,
     configuration, fetch, request, respond_with_key_set, start, token,
 };
 

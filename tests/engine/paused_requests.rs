@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::host::SharedData;
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
-    configuration, fetch, key, key_set, request, respond_with_discovery, respond_with_key_set,
-    start, token,
+    AUDIENCE, ISSUER, NOW, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    claims, configuration, fetch, key, key_set, request, respond_with_discovery,
+    respond_with_key_set, start, token,
 };
 
 #[test]
@@ -45,7 +45,7 @@ fn a_token_that_fails_without_a_key_neither_waits_nor_causes_a_callout() {
     let (_, outcome) = request(&vm, &key("two").token(&claims));
     assert_refused(&outcome, 401, "unknown_issuer");
     claims["iss"] = json!(ISSUER);
-    claims["exp"] = json!(testkit::now() - 301);
+    claims["exp"] = json!(NOW - 301);
     let (_, outcome) = request(&vm, &key("two").token(&claims));
     assert_refused(&outcome, 401, "expired");
     vm.tick();
@@ -216,7 +216,7 @@ fn a_token_that_expires_while_it_waits_for_keys_does_not_pass() {
     let vm = start(&document, &SharedData::default());
     let key = key("one");
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 1);
+    claims["exp"] = json!(NOW + 1);
     let (id, outcome) = request(&vm, &key.token(&claims));
     assert_paused(&outcome);
     vm.tick();

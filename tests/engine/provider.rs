@@ -1,9 +1,13 @@
 //! A provider whose responses are written by the tests, and a configuration that trusts it.
 
 use serde_json::{Value, json};
-use testkit::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey, claims_at};
 
 use crate::host::{Call, Outcome, SharedData, Vm, log};
+
+/// When each test begins (Unix seconds). No test reads the clock of the machine: a token that is
+/// made a second later than its worker would come from the future.
+pub const NOW: u64 = 1_800_000_000;
 
 pub const ISSUER: &str = "https://id.example.com";
 pub const AUDIENCE: &str = "mcp";
@@ -23,6 +27,11 @@ pub fn configuration() -> Value {
 
 pub fn start(configuration: &Value, shared: &SharedData) -> Vm {
     Vm::start(configuration.to_string().as_bytes(), shared).expect("the configuration is accepted")
+}
+
+/// The claims of an ordinary access token, issued when the test begins.
+pub fn claims(issuer: &str, audience: &str) -> Value {
+    claims_at(NOW, issuer, audience)
 }
 
 pub fn key(kid: &str) -> SigningKey {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::host::{SharedData, log};
 use crate::provider::{
-    assert_refused, configuration, fetch, key, request, respond_with_key_set, start, token,
+    assert_refused, claims, configuration, fetch, key, request, respond_with_key_set, start, token,
 };
 
 fn refusals() -> Vec<String> {
@@ -22,7 +22,7 @@ fn a_refusal_is_logged_with_reason_provider_and_what_was_seen_but_never_the_toke
     request(&vm, &token);
     vm.tick();
     vm.fail(&vm.call());
-    request(&vm, &key("one").token(&testkit::claims("https://elsewhere.example.com/\r\n", "mcp")));
+    request(&vm, &key("one").token(&claims("https://elsewhere.example.com/\r\n", "mcp")));
     assert_eq!(
         refusals(),
         [

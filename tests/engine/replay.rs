@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use log::Level;
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims, random_id};
+use testkit::{SigningKey, random_id};
 
 use crate::host::{Outcome, SharedData, Vm, log_of};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
-    configuration, fetch, key, request, start,
+    AUDIENCE, ISSUER, NOW, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    claims, configuration, fetch, key, request, start,
 };
 
 /// As long as the other issuer.
@@ -142,15 +142,14 @@ fn an_id_can_be_used_again_once_its_token_has_expired_by_more_than_the_clock_ske
         claims["exp"] = json!(expires);
         key.token(&claims)
     };
-    let now = testkit::now();
-    assert_accepted(&vm, &token(now + 100));
+    assert_accepted(&vm, &token(NOW + 100));
     vm.advance(Duration::from_secs(395));
-    assert_replayed(&vm, &token(now + 100));
-    assert_replayed(&vm, &token(now + 1000));
+    assert_replayed(&vm, &token(NOW + 100));
+    assert_replayed(&vm, &token(NOW + 1000));
     vm.advance(Duration::from_secs(10));
-    assert_refused(&request(&vm, &token(now + 100)).1, 401, "expired");
-    assert_accepted(&vm, &token(now + 1000));
-    assert_replayed(&vm, &token(now + 1000));
+    assert_refused(&request(&vm, &token(NOW + 100)).1, 401, "expired");
+    assert_accepted(&vm, &token(NOW + 1000));
+    assert_replayed(&vm, &token(NOW + 1000));
 }
 
 #[test]
@@ -163,8 +162,8 @@ fn a_maximum_age_limits_how_long_a_token_is_remembered() {
     let token = |age: u64| {
         let mut claims = claims(ISSUER, AUDIENCE);
         claims["jti"] = json!("1");
-        claims["iat"] = json!(testkit::now() + age);
-        claims["exp"] = json!(testkit::now() + 1_000_000_000);
+        claims["iat"] = json!(NOW + age);
+        claims["exp"] = json!(NOW + 1_000_000_000);
         key.token(&claims)
     };
     assert_accepted(&vm, &token(0));
@@ -239,7 +238,7 @@ fn a_full_store_refuses_new_tokens_and_forgets_none() {
     assert_refused(&request(&vm, &refused).1, 401, "expired");
     let mut claims = claims(ISSUER, AUDIENCE);
     claims["jti"] = json!("1");
-    claims["exp"] = json!(testkit::now() + 1000);
+    claims["exp"] = json!(NOW + 1000);
     assert_accepted(&vm, &key.token(&claims));
     assert_eq!(shared.value(name).len(), one.len());
 }

@@ -2,12 +2,12 @@
 //! providers and rules: on its first request, on a later one, and on one that waited or was held.
 
 use serde_json::{Value, json};
-use testkit::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey};
 
 use crate::bodies::{ALLOWED, FORBIDDEN};
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
-    ISSUER, assert_forwarded, assert_paused, assert_refused, configuration, fetch,
+    ISSUER, assert_forwarded, assert_paused, assert_refused, claims, configuration, fetch,
     respond_with_discovery, respond_with_key_set, start,
 };
 

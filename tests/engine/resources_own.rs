@@ -2,10 +2,9 @@
 //! challenge. And requests that belong to no resource.
 
 use serde_json::{Value, json};
-use testkit::claims;
 
 use crate::host::{Outcome, SharedData, Vm, log};
-use crate::provider::{ISSUER, fetch, start};
+use crate::provider::{ISSUER, claims, fetch, start};
 use crate::resources::{code, key, token, two_servers, values};
 
 /// Two servers, the second with these additional members, and these members at the top level.

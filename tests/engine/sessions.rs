@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::bodies::{ALLOWED, with_rules};
 use crate::host::{Fields, Outcome, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_paused, assert_refused, configuration, fetch, key,
+    AUDIENCE, ISSUER, assert_paused, assert_refused, claims, configuration, fetch, key,
     respond_with_discovery, respond_with_key_set, start,
 };
 

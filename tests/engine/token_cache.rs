@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey};
 
 use crate::host::{Outcome, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
-    configuration, fetch, request, respond_with_key_set, start, token,
+    AUDIENCE, ISSUER, NOW, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    claims, configuration, fetch, request, respond_with_key_set, start, token,
 };
 
 /// A key whose signatures the host verifies, so that the verifications can be counted.
@@ -80,7 +80,7 @@ fn a_token_that_waited_for_keys_expires_like_any_other() {
     let key = key("one");
     let vm = start(&configuration(), &SharedData::default());
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 10);
+    claims["exp"] = json!(NOW + 10);
     let token = key.token(&claims);
     let (id, _) = request(&vm, &token);
     fetch(&vm, &[&key]);
@@ -109,7 +109,7 @@ fn a_cached_token_is_refused_once_it_expires() {
     let key = key("one");
     let vm = with_key(&configuration(), &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 10);
+    claims["exp"] = json!(NOW + 10);
     let token = key.token(&claims);
     assert_accepted(&vm, &token);
     vm.advance(Duration::from_secs(309));
@@ -126,7 +126,7 @@ fn a_cached_token_is_refused_once_it_is_too_old() {
     configuration["providers"][0]["max_token_age"] = json!("60s");
     let vm = with_key(&configuration, &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 10_000);
+    claims["exp"] = json!(NOW + 10_000);
     let token = key.token(&claims);
     assert_accepted(&vm, &token);
     vm.advance(Duration::from_secs(358));
@@ -168,7 +168,7 @@ fn a_cached_token_is_refused_once_its_keys_are_too_stale() {
     configuration["keys"] = json!({"max_age": "60s", "max_stale": "60s"});
     let vm = with_key(&configuration, &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 10_000);
+    claims["exp"] = json!(NOW + 10_000);
     let token = key.token(&claims);
     assert_accepted(&vm, &token);
     vm.advance(Duration::from_secs(121));
@@ -274,7 +274,7 @@ fn a_user_is_looked_up_again_when_the_result_has_expired() {
     configuration["users"] = json!({ "scim": scim });
     let vm = with_key(&configuration, &key);
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 10_000);
+    claims["exp"] = json!(NOW + 10_000);
     let token = key.token(&claims);
     let look_up = |active: bool| {
         let (id, outcome) = request(&vm, &token);

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims};
+use testkit::SigningKey;
 
 use crate::host::{Call, Outcome, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, ISSUER, assert_accepted, assert_forwarded, assert_paused, assert_refused,
-    configuration, fetch, key, request, respond_with_discovery, respond_with_key_set, start, token,
+    AUDIENCE, ISSUER, NOW, assert_accepted, assert_forwarded, assert_paused, assert_refused,
+    claims, configuration, fetch, key, request, respond_with_discovery, respond_with_key_set,
+    start, token,
 };
 
 /// The provider's keys are in the configuration, and users are looked up.
@@ -120,7 +121,7 @@ fn a_token_that_expires_while_its_user_is_looked_up_does_not_pass() {
     configuration["providers"][0]["clock_skew"] = json!("0s");
     let vm = start(&configuration, &SharedData::default());
     let mut claims = claims(ISSUER, AUDIENCE);
-    claims["exp"] = json!(testkit::now() + 4);
+    claims["exp"] = json!(NOW + 4);
     let (id, outcome) = request(&vm, &key.token(&claims));
     assert_paused(&outcome);
     vm.tick();

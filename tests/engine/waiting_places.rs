@@ -2,11 +2,11 @@
 //! else.
 
 use serde_json::{Value, json};
-use testkit::{SigningKey, claims, random_id};
+use testkit::{SigningKey, random_id};
 
 use crate::host::{Call, SharedData, Vm};
 use crate::provider::{
-    AUDIENCE, assert_forwarded, assert_paused, assert_refused, configuration, key, key_set,
+    AUDIENCE, assert_forwarded, assert_paused, assert_refused, claims, configuration, key, key_set,
     request, start,
 };
 

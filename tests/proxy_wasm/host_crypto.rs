@@ -1,12 +1,14 @@
 use log::Level;
 use serde_json::{Value, json};
-use testkit::{Algorithm, SigningKey, claims};
+use testkit::{Algorithm, SigningKey};
 
 use crate::host::{
     BAD_ARGUMENT, HostCrypto, INTERNAL_FAILURE, NOT_FOUND, SERIALIZATION_FAILURE, SharedData, Vm,
     log, log_of,
 };
-use crate::provider::{ISSUER, assert_accepted, assert_refused, configuration, request, token};
+use crate::provider::{
+    ISSUER, assert_accepted, assert_refused, claims, configuration, request, token,
+};
 
 /// The known answers with which the host's function is tested before it is trusted.
 const TRIAL: usize = 12;

@@ -26,6 +26,7 @@ use mcp_federated_auth::{
 
 use crate::exchange::Stream;
 pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
+use crate::provider::NOW;
 
 /// The shared data of one process.
 #[derive(Clone, Default)]
@@ -529,7 +530,7 @@ fn environment(name: &str) -> Option<String> {
 fn proxy(shared: &SharedData, part: Part) -> Rc<RefCell<Proxy>> {
     LOG.with_borrow_mut(Vec::clear);
     Rc::new(RefCell::new(Proxy {
-        now: Duration::from_secs(testkit::now()),
+        now: Duration::from_secs(NOW),
         shared: shared.clone(),
         streams: BTreeMap::new(),
         fixed_trailers: BTreeSet::new(),

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 
 /// The claims of an ordinary access token, valid for five minutes; edit them as the test needs.
 pub fn claims(issuer: &str, audience: &str) -> Value {
-    let now = now();
+    claims_at(now(), issuer, audience)
+}
+
+/// The claims of an ordinary access token that was issued at this time (Unix seconds).
+pub fn claims_at(now: u64, issuer: &str, audience: &str) -> Value {
     json!({
         "iss": issuer,
         "aud": audience,

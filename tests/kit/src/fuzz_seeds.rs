@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::{
-    Algorithm, SigningKey, claims, code_blocks, form_of, plugin_configurations, repository_root,
-    s256, yaml,
+    Algorithm, SigningKey, claims, claims_at, code_blocks, form_of, plugin_configurations,
+    repository_root, s256, yaml,
 };
 use serde_json::{Value, json};
 
@@ -152,9 +152,7 @@ fn bytes<T: AsRef<[u8]>>(seeds: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
 
 /// Claims that are valid at the harness's time.
 fn claims_of_2027() -> Value {
-    let mut claims = claims("https://id.example.com", "mcp");
-    claims["iat"] = json!(1_799_999_990);
-    claims["exp"] = json!(1_800_000_300);
+    let mut claims = claims_at(1_800_000_000, "https://id.example.com", "mcp");
     claims["account"] = json!({"name": "ada"});
     claims["address"] = json!({"country": "DE"});
     claims

@@ -18,7 +18,7 @@ mod signing_key;
 mod verify_signature;
 mod yaml;
 
-pub use claims::{claims, now, random_id};
+pub use claims::{claims, claims_at, now, random_id};
 pub use code_blocks::code_blocks;
 pub use fuzz_seeds::fuzz_seeds;
 pub use oauth::{base64, form, form_of, s256};

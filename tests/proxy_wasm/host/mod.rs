@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::exchange::Stream;
 pub use crate::exchange::{Call, Fields, LocalResponse, Outcome};
+use crate::provider::NOW;
 
 const OK: u32 = 0;
 
@@ -138,7 +139,7 @@ impl Vm {
             *host.borrow_mut() = Some(Host {
                 root,
                 root_id,
-                now: Duration::from_secs(testkit::now()),
+                now: Duration::from_secs(NOW),
                 configuration: configuration.to_vec(),
                 shared: shared.clone(),
                 streams: HashMap::new(),
