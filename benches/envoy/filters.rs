@@ -32,7 +32,11 @@ impl Modules {
             fs::write(modules.path(name), wat::parse_str(text).unwrap()).unwrap();
         }
         let source = repository_root().join("benches/envoy/native_filter.rs");
-        for (name, options) in [("empty", &[][..]), ("minimal", &["--cfg", "minimal"])] {
+        for (name, options) in [
+            ("empty", &[][..]),
+            ("minimal", &["--cfg", "minimal"]),
+            ("same_calls", &["--cfg", "minimal", "--cfg", "same_calls"]),
+        ] {
             let status = Command::new("rustc")
                 .args(["--edition", "2024", "--crate-type", "cdylib", "-C", "opt-level=3"])
                 .args(options)
@@ -59,6 +63,11 @@ impl Modules {
     /// cached token.
     pub fn minimal_native(&self) -> Value {
         self.native("minimal")
+    }
+
+    /// A filter that makes all calls that the native module makes for one hot token.
+    pub fn same_calls_native(&self) -> Value {
+        self.native("same_calls")
     }
 
     fn native(&self, name: &str) -> Value {

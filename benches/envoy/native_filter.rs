@@ -1,6 +1,7 @@
 //! A dynamic module of Envoy whose filter does nothing: the cost of a native filter by itself. With
 //! `--cfg minimal` it makes only the calls that every native filter needs for the module's work on
-//! a cached token, with constants. The benchmark compiles both.
+//! a cached token, with constants. With `--cfg same_calls` as well, it makes all calls that the
+//! module makes for one. The benchmark compiles all three.
 
 use std::ffi::{c_char, c_void};
 
@@ -89,8 +90,12 @@ mod minimal {
     const MAX_FIELDS: usize = 64;
 
     include!("identity_fields.rs");
-    const FILTER_STATE: [(&str, &str); 2] =
-        [("mcp_auth.user", "ada@example.com"), ("mcp_auth.provider", "demo")];
+    const FILTER_STATE: &[(&str, &str)] = &[
+        ("mcp_auth.user", "ada@example.com"),
+        ("mcp_auth.provider", "demo"),
+        #[cfg(same_calls)]
+        ("mcp_auth.client_id", "demo-agent"),
+    ];
 
     unsafe extern "C" {
         fn envoy_dynamic_module_callback_http_get_headers_size(stream: Pointer, map: u32) -> usize;
@@ -116,6 +121,11 @@ mod minimal {
             key: Buffer,
             value: Buffer,
         ) -> bool;
+        #[cfg(same_calls)]
+        fn envoy_dynamic_module_callback_get_most_specific_route_config(stream: Pointer)
+        -> Pointer;
+        #[cfg(same_calls)]
+        fn envoy_dynamic_module_callback_http_clear_route_cache(stream: Pointer);
     }
 
     fn text(text: &str) -> Buffer {
@@ -131,6 +141,12 @@ mod minimal {
         // SAFETY: the stream exists during the callback, the fields have room, and Envoy copies its
         // input.
         unsafe {
+            #[cfg(same_calls)]
+            {
+                let own = envoy_dynamic_module_callback_get_most_specific_route_config(stream);
+                assert!(own.is_null());
+                std::hint::black_box(std::time::SystemTime::now());
+            }
             let count = envoy_dynamic_module_callback_http_get_headers_size(stream, REQUEST);
             assert!(count <= MAX_FIELDS);
             let mut fields = [const { [const { Buffer(null(), 0) }; 2] }; MAX_FIELDS];
@@ -141,6 +157,12 @@ mod minimal {
             for (name, value) in FIELDS {
                 let (name, value) = (text(name), text(value));
                 envoy_dynamic_module_callback_http_add_header(stream, REQUEST, name, value);
+            }
+            #[cfg(same_calls)]
+            {
+                envoy_dynamic_module_callback_http_clear_route_cache(stream);
+                let own = envoy_dynamic_module_callback_get_most_specific_route_config(stream);
+                assert!(own.is_null());
             }
             for (key, value) in FILTER_STATE {
                 let (key, value) = (text(key), text(value));

@@ -93,11 +93,13 @@ pub async fn check(
         server.clear();
     }
     let token = Load::Hot.token(provider);
-    let minimal = &mut listeners.clients[Filter::MinimalNative.place(Load::Hot)];
-    let response = minimal.send_one(&get(PATH, token.as_deref())).await;
-    let seen = server.requests().pop().unwrap_or_else(|| panic!("{response}"));
-    assert_fields(&seen);
-    server.clear();
+    for filter in [Filter::MinimalNative, Filter::SameCallsNative] {
+        let client = &mut listeners.clients[filter.place(Load::Hot)];
+        let response = client.send_one(&get(PATH, token.as_deref())).await;
+        let seen = server.requests().pop().unwrap_or_else(|| panic!("{response}"));
+        assert_fields(&seen);
+        server.clear();
+    }
 }
 
 /// The counters of all requests, and of those with a token.

@@ -65,7 +65,7 @@ struct Listener {
 }
 
 /// The least Wasm filter does the same for every request, so there is one for each kind of work.
-const LISTENERS: [Listener; 12] = [
+const LISTENERS: [Listener; 13] = [
     Listener { filter: Filter::Bare, loads: &[Load::Hot] },
     Listener { filter: Filter::EmptyWasm, loads: &[Load::Hot] },
     Listener { filter: Filter::LeastWasm, loads: &[Load::Hot, Load::InTurn] },
@@ -76,7 +76,8 @@ const LISTENERS: [Listener; 12] = [
     Listener { filter: Filter::JwtAuthnCache, loads: &Load::ALL },
     Listener { filter: Filter::Plugin, loads: &Load::ALL },
     Listener { filter: Filter::EmptyNative, loads: &[Load::Hot] },
-    Listener { filter: Filter::MinimalNative, loads: &[Load::Hot] },
+    Listener { filter: Filter::MinimalNative, loads: &[Load::Hot, Load::InTurn] },
+    Listener { filter: Filter::SameCallsNative, loads: &[Load::Hot, Load::InTurn] },
     Listener { filter: Filter::Native, loads: &Load::ALL },
 ];
 
@@ -99,6 +100,8 @@ pub enum Filter {
     EmptyNative,
     /// A native filter that makes only the calls that every such filter needs.
     MinimalNative,
+    /// A native filter that makes the module's calls, and does nothing else.
+    SameCallsNative,
     /// The native module.
     Native,
 }
@@ -114,7 +117,18 @@ impl Filter {
 
     /// Whether the filter forwards requests that it should refuse.
     fn lets_all_pass(self) -> bool {
-        matches!(self, Self::Bare | Self::EmptyWasm | Self::EmptyNative | Self::MinimalNative)
+        match self {
+            Self::Bare
+            | Self::EmptyWasm
+            | Self::EmptyNative
+            | Self::MinimalNative
+            | Self::SameCallsNative => true,
+            Self::LeastWasm
+            | Self::JwtAuthn
+            | Self::JwtAuthnCache
+            | Self::Plugin
+            | Self::Native => false,
+        }
     }
 
     /// The filter in Envoy's configuration, for these loads.
@@ -141,6 +155,7 @@ impl Filter {
             Self::Plugin => Some(filters::plugin(provider)),
             Self::EmptyNative => Some(modules.empty_native()),
             Self::MinimalNative => Some(modules.minimal_native()),
+            Self::SameCallsNative => Some(modules.same_calls_native()),
             Self::Native => Some(filters::native(provider, &native_module_path())),
         }
     }
@@ -157,6 +172,7 @@ impl fmt::Display for Filter {
             Self::Plugin => "plugin",
             Self::EmptyNative => "empty native",
             Self::MinimalNative => "minimal native",
+            Self::SameCallsNative => "same calls, native",
             Self::Native => "native",
         })
     }

@@ -27,7 +27,7 @@ struct Question {
 }
 
 /// The comparisons, by processor time or by the time between two responses.
-const QUESTIONS: [Question; 13] = [
+const QUESTIONS: [Question; 17] = [
     Question::processor(
         "plugin, against jwt_authn + cache: CPU",
         Filter::JwtAuthnCache,
@@ -70,6 +70,22 @@ const QUESTIONS: [Question; 13] = [
         "minimal native, against jwt_authn + cache: CPU",
         Filter::JwtAuthnCache,
         Filter::MinimalNative,
+    ),
+    Question::processor(
+        "minimal native, against no filter: CPU",
+        Filter::Bare,
+        Filter::MinimalNative,
+    ),
+    Question::processor("native, against same calls: CPU", Filter::SameCallsNative, Filter::Native),
+    Question::processor(
+        "same calls, native, against jwt_authn + cache: CPU",
+        Filter::JwtAuthnCache,
+        Filter::SameCallsNative,
+    ),
+    Question::processor(
+        "same calls, native, against no filter: CPU",
+        Filter::Bare,
+        Filter::SameCallsNative,
     ),
     Question::processor("empty native, against no filter: CPU", Filter::Bare, Filter::EmptyNative),
 ];
@@ -117,11 +133,11 @@ impl Report {
             "\nSpeed as a multiple of the other's (more is better): median (quartiles) of the"
         );
         println!("ratios of each round, and the ratio of the medians of all rounds");
-        println!("{:6} {:19} {:46} {:>19} {:>7}", "", "", "", "by rounds", "medians");
+        println!("{:6} {:19} {:50} {:>19} {:>7}", "", "", "", "by rounds", "medians");
         for (algorithm, load, question) in self.comparisons() {
             let Ratio { of_rounds, of_medians } = self.ratio(algorithm, load, question);
             let what = question.what;
-            println!("{algorithm:6} {load:19} {what:46} {of_rounds:19.2} {of_medians:>7.2}");
+            println!("{algorithm:6} {load:19} {what:50} {of_rounds:19.2} {of_medians:>7.2}");
         }
     }
 
@@ -138,7 +154,8 @@ impl Report {
             (Filter::Plugin, Filter::Bare),
             (Filter::EmptyNative, Filter::Bare),
             (Filter::MinimalNative, Filter::EmptyNative),
-            (Filter::Native, Filter::MinimalNative),
+            (Filter::SameCallsNative, Filter::MinimalNative),
+            (Filter::Native, Filter::SameCallsNative),
             (Filter::Native, Filter::EmptyNative),
             (Filter::Native, Filter::Bare),
         ];
@@ -151,7 +168,7 @@ impl Report {
                     };
                     let (Some(measured), Some(others)) = (of(filter), of(base)) else { continue };
                     let added = Spread::from_differences(&measured, &others);
-                    println!("{algorithm:6} {load:19} {filter:18} beyond {base:12} {added:19.1}");
+                    println!("{algorithm:6} {load:19} {filter:18} beyond {base:18} {added:19.1}");
                 }
             }
         }
