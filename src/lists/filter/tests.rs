@@ -357,9 +357,8 @@ fn white_space_that_trickles_in_is_read_once() {
     for (asked, before) in [(list(), ""), (list(), mark), (call(), mark)] {
         let mut filter = message_filter(asked);
         filter.limit(1 << 20);
-        let mut forwarded = String::new();
+        let (mut forwarded, mut held_back) = (String::new(), 0);
         let body = format!("{before}{blank}{}", HIDDEN.replace("\"id\":1", "\"id\":1.0"));
-        let began = std::time::Instant::now();
         for byte in body.bytes() {
             match filter.on_body(vec![byte], false, &judge()) {
                 BodyPlan::Forward { filtered, .. } => {
@@ -368,10 +367,14 @@ fn white_space_that_trickles_in_is_read_once() {
                 BodyPlan::Hold => {}
                 BodyPlan::Cut | BodyPlan::Refuse(_) => break,
             }
+            if let Form::Unknown { held, blank } = &filter.form {
+                // The next byte is no reason to read these again, except a begun character.
+                assert!(held.len() - blank < 3, "{} {blank}", held.len());
+                held_back = held.len();
+            }
         }
         assert!(!forwarded.contains("hidden"));
-        // Far less than a second; it is minutes if each byte is a reason to look at all before it.
-        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+        assert_eq!(held_back, before.len() + blank.len());
     }
 }
 
