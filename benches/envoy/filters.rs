@@ -65,7 +65,8 @@ impl Modules {
         self.native("minimal")
     }
 
-    /// A filter that makes all calls that the native module makes for one hot token.
+    /// A filter that makes all calls that the native module makes for a cached token, except for
+    /// counters.
     pub fn same_calls_native(&self) -> Value {
         self.native("same_calls")
     }

@@ -1,5 +1,7 @@
 //! The minimal filters are valid baselines only if they do what they claim.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -47,12 +49,15 @@ fn question(provider: &IdentityProvider) -> Vec<u8> {
 /// Makes filter state visible to the server and to clients.
 pub fn show_filter_state(bootstrap: &mut Bootstrap) {
     let host = &mut bootstrap.connection_manager()["route_config"]["virtual_hosts"][0];
-    let shown = ["user", "provider", "reason"].map(|name| {
+    let of_wasm = ["user", "provider", "reason"].map(|name| ("state", "wasm.", name));
+    let of_native = ["user", "provider", "client"].map(|name| ("native-state", "", name));
+    let shown = of_wasm.into_iter().chain(of_native).map(|(shown_as, prefix, name)| {
         json!({"header": {
-            "key": format!("state-{name}"),
-            "value": format!("%FILTER_STATE(wasm.mcp_auth.{name}:PLAIN)%"),
+            "key": format!("{shown_as}-{name}"),
+            "value": format!("%FILTER_STATE({prefix}mcp_auth.{name}:PLAIN)%"),
         }})
     });
+    let shown = Vec::from_iter(shown);
     for route in host["routes"].as_array_mut().unwrap() {
         if route.get("route").is_some() {
             route["request_headers_to_add"] = json!(shown);
@@ -66,7 +71,7 @@ pub fn show_filter_state(bootstrap: &mut Bootstrap) {
 /// # Panics
 ///
 /// If the server sees anything but what the filter should send, or the refusal differs from the
-/// plugin's.
+/// plugin's, or the filter of the same calls adds other fields or filter state than the module.
 pub async fn check(
     listeners: &mut Listeners,
     provider: &IdentityProvider,
@@ -93,13 +98,30 @@ pub async fn check(
         server.clear();
     }
     let token = Load::Hot.token(provider);
-    for filter in [Filter::MinimalNative, Filter::SameCallsNative] {
+    let [minimal, same_calls, module] =
+        [Filter::MinimalNative, Filter::SameCallsNative, Filter::Native];
+    let mut added = Vec::new();
+    for filter in [minimal, same_calls, module] {
         let client = &mut listeners.clients[filter.place(Load::Hot)];
         let response = client.send_one(&get(PATH, token.as_deref())).await;
         let seen = server.requests().pop().unwrap_or_else(|| panic!("{response}"));
-        assert_fields(&seen);
+        if filter != module {
+            assert_fields(&seen);
+        }
+        added.push(names_of_added(&seen));
         server.clear();
     }
+    assert_eq!(added[1], added[2]);
+    let client = BTreeSet::from(["native-state-client".to_owned()]);
+    assert_eq!(&added[1] - &added[0], client);
+}
+
+/// The identity headers, and the filter state of a native filter.
+fn names_of_added(seen: &RecordedRequest) -> BTreeSet<String> {
+    let is_added = |name: &str| name.starts_with("x-mcp-") || name.starts_with("native-state-");
+    // Envoy writes a hyphen for a missing value.
+    let added = seen.headers.iter().filter(|(name, value)| is_added(name) && value != b"-");
+    added.map(|(name, _)| name.clone()).collect()
 }
 
 /// The counters of all requests, and of those with a token.

@@ -172,7 +172,7 @@ impl fmt::Display for Filter {
             Self::Plugin => "plugin",
             Self::EmptyNative => "empty native",
             Self::MinimalNative => "minimal native",
-            Self::SameCallsNative => "same calls, native",
+            Self::SameCallsNative => "same calls",
             Self::Native => "native",
         })
     }

@@ -78,12 +78,12 @@ const QUESTIONS: [Question; 17] = [
     ),
     Question::processor("native, against same calls: CPU", Filter::SameCallsNative, Filter::Native),
     Question::processor(
-        "same calls, native, against jwt_authn + cache: CPU",
+        "same calls, against jwt_authn + cache: CPU",
         Filter::JwtAuthnCache,
         Filter::SameCallsNative,
     ),
     Question::processor(
-        "same calls, native, against no filter: CPU",
+        "same calls, against no filter: CPU",
         Filter::Bare,
         Filter::SameCallsNative,
     ),
