@@ -167,10 +167,10 @@ async fn requests_get_a_response_in_time_however_a_source_fails_and_pass_once_it
                 faults.push(format!("{}: Retry-After {seconds}", case.name));
             }
         }
+        assert_none(&faults);
         for case in &cases {
             await_cause(&stack, case).await;
         }
-        assert_none(&faults);
         assert_eq!(stack.server.count(), 0);
         assert!(stranger.requests().is_empty(), "{:?}", stranger.requests());
 
